@@ -1,0 +1,50 @@
+/**
+ * @file memory.h
+ * What a configuration should occupy, from the metadata a worker declares: nothing that cannot fit is ever started.
+ *
+ * KV bytes = Σ groups layers × cells × (row(type_k, k_elements) + row(type_v, v_elements)), where
+ *   cells  = context padded to `cell_padding`, for `sequences` that do not share the cache: pad(pad(context)/sequences) × sequences,
+ *   window layers: pad(min(cells, window + ubatch)) unless the full window is kept,
+ *   row(type, n) = n / block × bytes.
+ * Checked byte for byte against the engine's own breakdown in tests/engines.
+ */
+#ifndef KVAT_MEMORY_H
+#define KVAT_MEMORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kvat/json.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct kvat_memory_model kvat_memory_model;
+
+/** Reads `memory_model` of `describe`. KVAT_ERR_DATA names the member. */
+KVAT_EXTERN kvat_status kvat_memory_model_parse(kvat_memory_model **out, const json_t *json, kvat_error *err);
+KVAT_EXTERN void kvat_memory_model_free(kvat_memory_model *model);
+
+typedef struct kvat_memory_setup {
+    const char *type_k, *type_v; /**< names of the model's `types` */
+    int64_t context_tokens;
+    int64_t sequences;   /**< ≥ 1 */
+    int64_t ubatch_tokens; /**< physical batch; 0 unknown */
+    int64_t batch_tokens;  /**< logical batch; 0 unknown */
+    bool unified;        /**< sequences share one cache */
+    bool window_full;    /**< window layers keep every cell */
+} kvat_memory_setup;
+
+typedef struct kvat_memory_forecast {
+    int64_t weight_bytes, kv_bytes, compute_bytes, total_bytes; /**< total includes the model's fixed_bytes */
+} kvat_memory_forecast;
+
+/** KVAT_ERR_DATA: unknown type, a row not divisible by its block, or sizes beyond INT64_MAX. */
+KVAT_EXTERN kvat_status kvat_memory_forecast_make(kvat_memory_forecast *out, const kvat_memory_model *model,
+                                                  const kvat_memory_setup *setup, kvat_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
