@@ -7,8 +7,9 @@
  *         for each trial: measure it somewhere, kvat_search_tell(search, &result, err);
  *     kvat_search_answer_get(&answer, search, err);
  *
- * The same options and the same results give the same proposals, so a stored run is resumed by telling its results again.
- * Results are told in the order proposed; a proposal may be cut short (budget, interrupt) by not telling the rest.
+ * The same options and the same results give the same proposals, so a stored run is resumed by telling its results
+ * again. Results are told in the order proposed; a proposal may be cut short (budget, interrupt) by not telling the
+ * rest.
  *
  * Methods stand in a table (kvat_search_method): "race" is the anchored race of docs/decision.md.
  */
@@ -27,8 +28,8 @@ extern "C" {
 
 /** One configuration, as far as the search cares. */
 typedef struct kvat_search_config {
-    bool eligible;        /**< may win; others (unjudged lossy ones) are raced and ranked but never lead */
-    uint32_t preference;  /**< ties within delta/2 go to the lower: 0 is the default, then fewer changed settings */
+    bool eligible;          /**< may win; others (unjudged lossy ones) are raced and ranked but never lead */
+    uint32_t preference;    /**< ties within delta/2 go to the lower: 0 is the default, then fewer changed settings */
     const uint16_t *levels; /**< borrowed, n_knobs of them; for methods that model knobs; NULL allowed for "race" */
     int64_t forecast_bytes; /**< 0 unknown; after an out-of-memory everything forecast larger is infeasible */
 } kvat_search_config;
@@ -39,16 +40,17 @@ typedef struct kvat_search_options {
     const kvat_search_config *configs; /**< borrowed for the life of the search; configs[0] is the default */
     size_t n_configs;                  /**< ≥ 1 */
     size_t n_knobs;
-    double delta;          /**< "as good as": difference of score s; 0.01 */
-    double p_good_target;  /**< stop at this confidence; 0.95 */
-    size_t chunk_size;     /**< most configurations in a chunk, the anchor included; 6 */
-    size_t min_runs;       /**< least clean runs of every survivor before stopping; 1 */
-    size_t max_trials;     /**< 0 no limit */
-    size_t max_blocks;     /**< 0: 20 */
-    size_t posterior_draws;/**< 0: 2000 */
-    double sigma_floor;    /**< 0: 1e-4 */
+    double delta;           /**< "as good as": difference of score s; 0.01 */
+    double p_good_target;   /**< stop at this confidence; 0.95 */
+    size_t chunk_size;      /**< most configurations in a chunk, the anchor included; 6 */
+    size_t min_runs;        /**< least clean runs of every survivor before stopping; 1 */
+    size_t max_trials;      /**< 0 no limit */
+    size_t max_blocks;      /**< 0: 20 */
+    size_t posterior_draws; /**< 0: 2000 */
+    double sigma_floor;     /**< 0: 1e-4 */
 } kvat_search_options;
-#define KVAT_SEARCH_OPTIONS_INIT {NULL, 0, NULL, 0, 0, 0.01, 0.95, 6, 1, 0, 0, 0, 0.0}
+#define KVAT_SEARCH_OPTIONS_INIT                                                                                       \
+    { NULL, 0, NULL, 0, 0, 0.01, 0.95, 6, 1, 0, 0, 0, 0.0 }
 
 typedef struct kvat_search_trial {
     size_t config;
@@ -60,18 +62,20 @@ typedef struct kvat_search_trial {
 /** What became of a failed trial, as far as the search cares. */
 typedef enum kvat_search_fate {
     KVAT_FATE_OK,
-    KVAT_FATE_INFEASIBLE, /**< out of memory, unsupported, invalid: twice and it is out, with everything forecast larger (memory only) */
-    KVAT_FATE_BROKEN,     /**< crash, hang, protocol error: one retry in a fresh process; after any, three clean runs more or out */
-    KVAT_FATE_SLOW,       /**< ran past its time limit: bounds the score, out */
-    KVAT_FATE_VOIDED      /**< disturbed: try again once; no verdict on the configuration */
+    KVAT_FATE_INFEASIBLE, /**< out of memory, unsupported, invalid: twice and it is out, with everything forecast larger
+                             (memory only) */
+    KVAT_FATE_BROKEN, /**< crash, hang, protocol error: one retry in a fresh process; after any, three clean runs more
+                         or out */
+    KVAT_FATE_SLOW,   /**< ran past its time limit: bounds the score, out */
+    KVAT_FATE_VOIDED  /**< disturbed: try again once; no verdict on the configuration */
 } kvat_search_fate;
 
 typedef struct kvat_search_result {
     kvat_search_trial trial;
     kvat_search_fate fate;
-    bool out_of_memory;   /**< with INFEASIBLE */
-    double score;         /**< s of trial.h, when fate is OK; finite */
-    double part[3];       /**< weighted parts of it: ttft, decode, memory (for methods that model them apart) */
+    bool out_of_memory;          /**< with INFEASIBLE */
+    double score;                /**< s of trial.h, when fate is OK; finite */
+    double part[3];              /**< weighted parts of it: ttft, decode, memory (for methods that model them apart) */
     int64_t started_ns, cost_ns; /**< on the run's clock: start, and all it took, reloads included */
 } kvat_search_result;
 
@@ -80,11 +84,13 @@ typedef struct kvat_search kvat_search;
 KVAT_EXTERN kvat_status kvat_search_new(kvat_search **out, const kvat_search_options *options, kvat_error *err);
 KVAT_EXTERN void kvat_search_free(kvat_search *search);
 
-/** Next trials (borrowed until the next call), in the order to measure. n = 0: finished; kvat_search_answer_get() says why.
- *  The first proposal is the default alone, so that an estimate can be given after its run. */
+/** Next trials (one chunk; borrowed until the next proposal, telling leaves them alone), in the order to measure. n =
+ * 0: finished; kvat_search_answer_get() says why. The first proposal is the default alone, so that an estimate can be
+ * given after its run. Trials not told yet are proposed again. */
 KVAT_EXTERN kvat_status kvat_search_propose(const kvat_search_trial **trials, size_t *n, kvat_search *search,
                                             kvat_error *err);
-/** KVAT_ERR_USAGE for a trial that was not proposed; KVAT_ERR_DATA for a score that is not finite. */
+/** KVAT_ERR_USAGE for a trial that was not proposed or was told already; KVAT_ERR_DATA for a score that is not finite
+ * or a negative cost. Allocates nothing. */
 KVAT_EXTERN kvat_status kvat_search_tell(kvat_search *search, const kvat_search_result *result, kvat_error *err);
 
 typedef enum kvat_search_stop {
@@ -96,36 +102,38 @@ typedef enum kvat_search_stop {
 } kvat_search_stop;
 
 typedef enum kvat_config_state {
-    KVAT_CONFIG_UNTRIED,
+    KVAT_CONFIG_UNTRIED, /**< no clean run yet */
     KVAT_CONFIG_RACING,
-    KVAT_CONFIG_ELIMINATED,
+    KVAT_CONFIG_ELIMINATED, /**< too unlikely to be good; may come back */
     KVAT_CONFIG_INFEASIBLE,
-    KVAT_CONFIG_UNSTABLE,
+    KVAT_CONFIG_UNSTABLE, /**< failed again after a failure, or six runs voided without a clean one */
     KVAT_CONFIG_SLOW
 } kvat_config_state;
 
 typedef struct kvat_search_standing {
     kvat_config_state state;
     size_t clean_runs, failures;
-    kvat_interval gain; /**< score minus the default's (or, without one, the leader's), 95 %; NaN when never measured */
+    kvat_interval gain; /**< score minus the default's (or, without one, the leader's), 95 %; NaN when never measured;
+                           low and high are NaN while nothing is known of the spread (under two passes) */
     double p_good;      /**< P(within delta of the best eligible); 0 when never measured */
 } kvat_search_standing;
 
 typedef struct kvat_search_answer {
     kvat_search_stop stop;
     bool has_leader;
-    size_t leader;   /**< after the tie rule; valid when has_leader */
-    double p_good;   /**< of the leader, over every eligible configuration tried, eliminated ones included; 0 when under two blocks */
-    double p_best;   /**< P(the leader is the very best) */
-    double sigma;    /**< residual spread of a run's score, drift taken out; NaN before a fit exists */
+    size_t leader; /**< after the tie rule; valid when has_leader */
+    double p_good; /**< of the leader, over every eligible configuration tried, eliminated ones included; 0 when under
+                      two blocks */
+    double p_best; /**< P(the leader is the very best) */
+    double sigma;  /**< residual spread of a run's score, drift taken out; NaN before a fit exists */
     size_t survivors, tried, trials;
     const kvat_search_standing *standing; /**< n_configs, borrowed until the next call on the search */
 } kvat_search_answer;
 
 KVAT_EXTERN kvat_status kvat_search_answer_get(kvat_search_answer *out, kvat_search *search, kvat_error *err);
 
-/** How many trials each kind of answer will take from here, from what is known so far: ranges for the estimate shown after
- *  the default's run. */
+/** How many trials each kind of answer will take from here, from what is known so far: ranges for the estimate shown
+ * after the default's run. */
 typedef struct kvat_search_outlook {
     size_t first_guess, likely, firm; /**< further trials: one pass, two passes, typical end of the race */
 } kvat_search_outlook;
@@ -136,20 +144,24 @@ KVAT_EXTERN const char *const *kvat_search_methods(void);
 
 /*
  * ---- confirmation: is A better than B? ----
- * Fresh runs in ABBA order (A B, B A, A B, …), at least two launches each; differences of each pair, Student interval of their mean.
- * One machine serves `tune` (winner against default), `verify` and `ab`.
+ * Fresh runs in ABBA order (A B, B A, A B, …), at least two launches each. The interval is Student's for the mean of
+ * the pairs' differences; from six pairs on the smallest and the largest are trimmed (Tukey and McLaughlin 1963), so
+ * one spike does no harm. Looking after every pair would let chance win: the error allowed, 1 − level, is shared out
+ * over the looks (3 in 10 over the early ones, 7 in 10 to the last), so the printed interval covers the truth at
+ * `level` whenever it stopped. One machine serves `tune` (winner against default), `verify` and `ab`.
  */
 typedef struct kvat_confirm_options {
-    size_t min_pairs;     /**< 4 */
-    size_t max_pairs;     /**< 8 */
-    double level;         /**< 0.95 */
-    size_t pairs_per_launch; /**< pairs before both sides start anew; 2 */
+    size_t min_pairs;        /**< 4 */
+    size_t max_pairs;        /**< 8 */
+    double level;            /**< 0.95 */
+    size_t pairs_per_launch; /**< pairs before both sides start anew; 2; fewer than min_pairs */
 } kvat_confirm_options;
-#define KVAT_CONFIRM_OPTIONS_INIT {4, 8, 0.95, 2}
+#define KVAT_CONFIRM_OPTIONS_INIT                                                                                      \
+    { 4, 8, 0.95, 2 }
 
 typedef struct kvat_confirm kvat_confirm;
 typedef struct kvat_confirm_trial {
-    int side;   /**< 0: A, 1: B */
+    int side; /**< 0: A, 1: B */
     size_t pair;
     bool fresh_process;
 } kvat_confirm_trial;
@@ -162,18 +174,20 @@ typedef enum kvat_verdict {
 } kvat_verdict;
 
 typedef struct kvat_confirm_answer {
-    size_t pairs;             /**< complete, clean pairs */
-    kvat_interval score;      /**< A − B of score s */
-    kvat_interval part[3];    /**< A − B of ln TTFT, ln decode, ln peak (unweighted) */
+    size_t pairs;          /**< complete, clean pairs */
+    kvat_interval score;   /**< A − B of score s */
+    kvat_interval part[3]; /**< A − B of ln TTFT, ln decode, ln peak (unweighted) */
     kvat_verdict verdict;
-    int failed_side;          /**< with KVAT_VERDICT_FAILED */
+    int failed_side; /**< with KVAT_VERDICT_FAILED */
 } kvat_confirm_answer;
 
 KVAT_EXTERN kvat_status kvat_confirm_new(kvat_confirm **out, const kvat_confirm_options *options, kvat_error *err);
 KVAT_EXTERN void kvat_confirm_free(kvat_confirm *confirm);
-/** Next run; false when it is decided, or max_pairs are done. Stops early once min_pairs are in and the interval excludes zero. */
+/** Next run; false when it is decided, or max_pairs are done. Stops early once min_pairs are in and the interval
+ * excludes zero. */
 KVAT_EXTERN bool kvat_confirm_propose(kvat_confirm_trial *out, const kvat_confirm *confirm);
-/** `ok` false: the run failed (two failures of a side end it); voided runs are simply not told. `ln_part` is ln TTFT, ln decode, ln peak. */
+/** `ok` false: the run failed (two failures of a side end it); voided runs are simply not told. `ln_part` is ln TTFT,
+ * ln decode, ln peak. */
 KVAT_EXTERN kvat_status kvat_confirm_tell(kvat_confirm *confirm, const kvat_confirm_trial *trial, bool ok, double score,
                                           const double ln_part[3], kvat_error *err);
 KVAT_EXTERN kvat_confirm_answer kvat_confirm_answer_get(const kvat_confirm *confirm);

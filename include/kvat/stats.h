@@ -2,12 +2,13 @@
  * @file stats.h
  * Estimators, posteriors and random numbers. Pure; nothing here knows what is being measured.
  *
- * Arrays are borrowed; `n` counts elements; matrices are row-major and dense. Functions that cannot fail on valid input return values;
- * an invalid call (n = 0, p outside (0,1)) returns NaN.
+ * Arrays are borrowed; `n` counts elements; matrices are row-major and dense. Functions that cannot fail on valid input
+ * return values; an invalid call (n = 0, p outside (0,1)) returns NaN.
  */
 #ifndef KVAT_STATS_H
 #define KVAT_STATS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,14 +21,14 @@ extern "C" {
 /* ---- random numbers: xoshiro256** (D. Blackman, S. Vigna 2018), seeded through SplitMix64 ---- */
 typedef struct kvat_rng {
     uint64_t state[4];
-    double spare;   /**< second normal of a Box–Muller pair */
+    double spare; /**< second normal of a Box–Muller pair */
     int has_spare;
 } kvat_rng;
 KVAT_EXTERN void kvat_rng_seed(kvat_rng *rng, uint64_t seed);
 /** A stream of its own for each (seed, a, b): for draws that must not depend on the order of calls. */
 KVAT_EXTERN void kvat_rng_seed3(kvat_rng *rng, uint64_t seed, uint64_t a, uint64_t b);
 KVAT_EXTERN uint64_t kvat_rng_next(kvat_rng *rng);
-KVAT_EXTERN double kvat_rng_uniform(kvat_rng *rng); /**< in (0, 1) */
+KVAT_EXTERN double kvat_rng_uniform(kvat_rng *rng);             /**< in (0, 1) */
 KVAT_EXTERN uint64_t kvat_rng_below(kvat_rng *rng, uint64_t n); /**< unbiased, n ≥ 1 */
 KVAT_EXTERN double kvat_rng_normal(kvat_rng *rng);
 KVAT_EXTERN double kvat_rng_chi_square(kvat_rng *rng, double dof); /**< Marsaglia–Tsang gamma, dof > 0 */
@@ -35,7 +36,7 @@ KVAT_EXTERN void kvat_rng_shuffle(kvat_rng *rng, size_t *items, size_t n);
 
 /* ---- order statistics (inputs are not changed; may allocate, NaN without memory) ---- */
 KVAT_EXTERN double kvat_mean(const double *x, size_t n);
-KVAT_EXTERN double kvat_sd(const double *x, size_t n); /**< n − 1 in the denominator; NaN for n < 2 */
+KVAT_EXTERN double kvat_sd(const double *x, size_t n);                 /**< n − 1 in the denominator; NaN for n < 2 */
 KVAT_EXTERN double kvat_quantile(const double *x, size_t n, double p); /**< Hyndman–Fan type 7 */
 KVAT_EXTERN double kvat_median(const double *x, size_t n);
 KVAT_EXTERN double kvat_mad_sigma(const double *x, size_t n); /**< 1.4826 × median absolute deviation from the median */
@@ -50,25 +51,34 @@ typedef struct kvat_interval {
     double value, low, high;
 } kvat_interval;
 KVAT_EXTERN kvat_interval kvat_paired_interval(const double *differences, size_t n, double level);
+/** Trimmed mean with the interval of J. Tukey and D. McLaughlin (1963): `trim` values are dropped at each end, the
+ * variance is that of the values winsorised, with n − 2·trim − 1 degrees of freedom. n − 2·trim ≥ 2; trim = 0 is
+ * kvat_paired_interval(). */
+KVAT_EXTERN kvat_interval kvat_trimmed_interval(const double *x, size_t n, size_t trim, double level);
 /** Percentile bootstrap of the median (B. Efron 1979), `draws` resamples. */
 KVAT_EXTERN kvat_interval kvat_bootstrap_median(const double *x, size_t n, double level, size_t draws, uint64_t seed);
 
 /*
  * ---- anchored fit: y = arm + chunk + ε ----
- * Robust two-way fit by iteratively reweighted least squares with Huber weights (k = 1.8; P. Huber 1964), chunk effects swept out:
- * information matrix C = diag(r) − N diag(1/c) Nᵀ over arms, where N counts weights arm × chunk. Contrasts of arms that share
- * chunks (directly or through other arms) are estimable; C is inverted as a pseudo-inverse, so estimates are relative to their mean.
+ * Robust two-way fit by iteratively reweighted least squares with Huber weights (k = 1.8; P. Huber 1964), chunk effects
+ * swept out: information matrix C = diag(r) − N diag(1/c) Nᵀ over arms, where N counts weights arm × chunk. Contrasts
+ * of arms that share chunks (directly or through other arms) are estimable; C is inverted as a pseudo-inverse, so
+ * estimates are relative to their mean.
  */
 typedef struct kvat_anchored_fit {
     size_t n_arms;
     double *estimate;   /**< n_arms; NaN for an arm never observed */
     double *covariance; /**< n_arms × n_arms, σ² already in it; rows of unobserved arms are NaN */
-    double sigma;       /**< residual scale, ≥ sigma_floor */
-    double dof;         /**< ≥ 1 */
+    size_t *group;      /**< n_arms; arms of one group are linked by shared chunks, only their contrasts mean anything;
+                             SIZE_MAX for an arm never observed */
+    size_t n_groups;
+    double sigma;        /**< residual scale, ≥ sigma_floor */
+    double dof;          /**< ≥ 1 */
+    size_t residual_dof; /**< observations not used up by arms and chunks; 0: sigma is the floor, not an estimate */
 } kvat_anchored_fit;
 
-/** `arm[i]` < n_arms, `chunk[i]` < n_chunks. KVAT_ERR_DATA for n = 0 or an index out of range. `sigma_floor` > 0 keeps a lucky
- *  residual from claiming certainty. The result is cleared with kvat_anchored_fit_clear(). */
+/** `arm[i]` < n_arms, `chunk[i]` < n_chunks. KVAT_ERR_DATA for n = 0 or an index out of range. `sigma_floor` > 0 keeps
+ * a lucky residual from claiming certainty. The result is cleared with kvat_anchored_fit_clear(). */
 typedef struct kvat_anchored_input {
     const double *y;
     const size_t *arm;
@@ -79,10 +89,16 @@ typedef struct kvat_anchored_input {
 KVAT_EXTERN kvat_status kvat_anchored_fit_make(kvat_anchored_fit *out, const kvat_anchored_input *in, kvat_error *err);
 KVAT_EXTERN void kvat_anchored_fit_clear(kvat_anchored_fit *fit);
 
-/** Joint Student-t draws of arm effects: estimate + L z / sqrt(χ²_dof/dof), L the Cholesky factor of the covariance (with the smallest
- *  jitter that makes it positive). `draws` is n_draws × n_arms; unobserved arms get NaN. */
+/** Joint Student-t draws of arm effects: estimate + L z / sqrt(χ²_dof/dof), L the Cholesky factor of the covariance
+ * (with the smallest jitter that makes it positive). `draws` is n_draws × n_arms; unobserved arms get NaN. */
 KVAT_EXTERN kvat_status kvat_anchored_draws(double *draws, size_t n_draws, const kvat_anchored_fit *fit, kvat_rng *rng,
                                             kvat_error *err);
+
+/** From `draws` (n_draws × n): how often each arm is within `delta` of the best, and how often it is the best. Only
+ * arms with `may_win` (NULL: all) count as the best; the others are compared with it and have p_best 0. Either output
+ * may be NULL. An arm whose draws are NaN gets 0. Without an arm that may win all are 0. */
+KVAT_EXTERN void kvat_posterior_shares(double *p_good, double *p_best, const double *draws, size_t n_draws, size_t n,
+                                       const bool *may_win, double delta);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,129 @@
+// Means, spreads and quantiles of a sample, and intervals made from them.
+// Knows nothing of where the sample comes from.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kvat/stats.h"
+#include "stats_internal.h"
+
+static const kvat_interval NO_INTERVAL = {NAN, NAN, NAN};
+
+static int compare_doubles(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+void kvat__sort(double *x, size_t n) {
+    qsort(x, n, sizeof *x, compare_doubles);
+}
+
+double kvat__quantile_sorted(const double *x, size_t n, double p) {
+    const double position = p * (double)(n - 1);
+    const size_t below = (size_t)position;
+    if (below + 1 >= n) return x[n - 1];
+    return x[below] + (position - (double)below) * (x[below + 1] - x[below]);
+}
+
+static bool any_nan(const double *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (isnan(x[i])) return true;
+    }
+    return false;
+}
+
+// A sorted copy, NULL without memory or without a sample that can be ordered.
+static double *sorted_copy(const double *x, size_t n) {
+    if (n == 0 || any_nan(x, n)) return NULL;
+    double *copy = calloc(n, sizeof *copy);
+    if (!copy) return NULL;
+    memcpy(copy, x, n * sizeof *copy);
+    kvat__sort(copy, n);
+    return copy;
+}
+
+double kvat_mean(const double *x, size_t n) {
+    if (n == 0) return NAN;
+    double sum = 0, rest = 0;
+    for (size_t i = 0; i < n; i++) sum += x[i];
+    const double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++) rest += x[i] - mean; // what rounding lost
+    return mean + rest / (double)n;
+}
+
+double kvat_sd(const double *x, size_t n) {
+    if (n < 2) return NAN;
+    const double mean = kvat_mean(x, n);
+    double squares = 0;
+    for (size_t i = 0; i < n; i++) squares += (x[i] - mean) * (x[i] - mean);
+    return sqrt(squares / (double)(n - 1));
+}
+
+double kvat_quantile(const double *x, size_t n, double p) {
+    if (!(p >= 0 && p <= 1)) return NAN;
+    double *sorted = sorted_copy(x, n);
+    if (!sorted) return NAN;
+    const double result = kvat__quantile_sorted(sorted, n, p);
+    free(sorted);
+    return result;
+}
+
+double kvat_median(const double *x, size_t n) {
+    return kvat_quantile(x, n, 0.5);
+}
+
+double kvat_mad_sigma(const double *x, size_t n) {
+    double *deviations = sorted_copy(x, n);
+    if (!deviations) return NAN;
+    const double median = kvat__quantile_sorted(deviations, n, 0.5);
+    for (size_t i = 0; i < n; i++) deviations[i] = fabs(deviations[i] - median);
+    kvat__sort(deviations, n);
+    const double result = 1.4826 * kvat__quantile_sorted(deviations, n, 0.5);
+    free(deviations);
+    return result;
+}
+
+kvat_interval kvat_paired_interval(const double *differences, size_t n, double level) {
+    return kvat_trimmed_interval(differences, n, 0, level);
+}
+
+kvat_interval kvat_trimmed_interval(const double *x, size_t n, size_t trim, double level) {
+    if (!(level > 0 && level < 1) || n < 2 || trim > (n - 2) / 2) return NO_INTERVAL;
+    double *sorted = sorted_copy(x, n);
+    if (!sorted) return NO_INTERVAL;
+    const size_t kept = n - 2 * trim;
+    const double center = kvat_mean(sorted + trim, kept);
+    for (size_t i = 0; i < trim; i++) {
+        sorted[i] = sorted[trim];
+        sorted[n - 1 - i] = sorted[n - 1 - trim];
+    }
+    const double spread = kvat_sd(sorted, n); // of the winsorised values
+    const double error = spread * sqrt((double)(n - 1) / ((double)kept * (double)(kept - 1)));
+    const double reach = error * kvat_student_quantile(0.5 + level / 2, (double)(kept - 1));
+    free(sorted);
+    return (kvat_interval){center, center - reach, center + reach};
+}
+
+static double resampled_median(double *resample, const double *x, size_t n, kvat_rng *rng) {
+    for (size_t i = 0; i < n; i++) resample[i] = x[kvat_rng_below(rng, n)];
+    kvat__sort(resample, n);
+    return kvat__quantile_sorted(resample, n, 0.5);
+}
+
+kvat_interval kvat_bootstrap_median(const double *x, size_t n, double level, size_t draws, uint64_t seed) {
+    if (n == 0 || draws == 0 || !(level > 0 && level < 1) || any_nan(x, n)) return NO_INTERVAL;
+    kvat_interval result = NO_INTERVAL;
+    double *resample = calloc(n, sizeof *resample), *medians = calloc(draws, sizeof *medians);
+    if (!resample || !medians) goto done;
+    kvat_rng rng;
+    kvat_rng_seed(&rng, seed);
+    for (size_t i = 0; i < draws; i++) medians[i] = resampled_median(resample, x, n, &rng);
+    kvat__sort(medians, draws);
+    result.value = kvat_median(x, n);
+    result.low = kvat__quantile_sorted(medians, draws, 0.5 - level / 2);
+    result.high = kvat__quantile_sorted(medians, draws, 0.5 + level / 2);
+done:
+    free(resample);
+    free(medians);
+    return result;
+}
