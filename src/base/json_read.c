@@ -78,6 +78,8 @@ kvat_status kvat_json_parse(json_t **out, const char *bytes, size_t n, const cha
     if (n > KVAT_JSON_MAX_FILE_BYTES)
         return kvat_fail(err, KVAT_ERR_DATA, "%s: %zu bytes of JSON, more than the %zu allowed", what, n,
                          KVAT_JSON_MAX_FILE_BYTES);
+    if (n > 0 && memchr(bytes, 0, n)) /* jansson takes one behind a number for the end */
+        return kvat_fail(err, KVAT_ERR_DATA, "%s: a byte NUL in the JSON text", what);
     kvat_status status = check_bounds(bytes, n, what, err);
     if (status != KVAT_OK) return status;
 
