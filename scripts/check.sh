@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Runs every test and ends with one line: "N passed, N failed, N skipped". `check.sh units` runs the units only.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+out=build/check
+rm -rf "$out"
+mkdir -p "$out"
+failed=0
+
+echo "check: libllama, llama-server and llama-bench"
+KVAT_LLAMA_PREFIX=$(engines/llamacpp/find-libllama.sh --peers)
+export KVAT_LLAMA_PREFIX
+
+run_ctest() { # NAME BUILD-FOLDER CTEST-ARGS…
+    local name=$1 folder=$2
+    shift 2
+    ctest --test-dir "$folder" --output-on-failure --no-tests=error --test-output-size-passed 10000000 \
+        --output-junit "$PWD/$out/$name.xml" "$@" || failed=1
+}
+
+echo "check: units, faults and fuzz corpora under AddressSanitizer and UBSan"
+scripts/build.sh dev
+export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
+run_ctest units build/dev -LE engine -j "$(nproc)"
+
+if [ "${1:-}" != units ]; then
+    echo "check: real engines"
+    scripts/build.sh release
+    run_ctest engines build/release -L engine
+
+    echo "check: command line, protocol, files and report"
+    KVAT_BUILD=$PWD/build/release KVAT=$PWD/build/release/bin/kvat \
+        python3 -m pytest -q -p no:cacheprovider --junitxml "$out/python.xml" tests/python </dev/null || failed=1
+    echo "check: command line again, sanitized"
+    KVAT_BUILD=$PWD/build/dev KVAT=$PWD/build/dev/bin/kvat \
+        python3 -m pytest -q -p no:cacheprovider --junitxml "$out/python-dev.xml" -m "not browser and not engine" \
+        tests/python </dev/null || failed=1
+fi
+python3 scripts/tally.py "$out"/*.xml || failed=1
+exit "$failed"

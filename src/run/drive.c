@@ -1,0 +1,336 @@
+// Says which measurement is next: the search's trials, then the confirmation's, within the budget. The same for a live run and for one read
+// back from its store, which is what makes resuming exact. Must not measure, store or wait.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "run_internal.h"
+
+#define MOST_ATTEMPTS 3           /* a disturbed measurement is repeated twice */
+#define CONFIRM_REPETITION 1000000 /* prompts of a confirmation differ from all of the search's */
+
+struct kvat__drive {
+    const kvat__job *job;
+    kvat_search *search;
+    kvat_confirm *confirm;
+    kvat_search_config *configs;
+    kvat_search_trial *queue; /* proposed and not told yet */
+    size_t n_queue, at;
+    kvat__step step;
+    bool has_step;
+    kvat_confirm_trial side;
+    int attempts;
+    bool search_done, out_of_budget, finished;
+    size_t confirmed, reference;
+    size_t trials, failed, voided, searched;
+    int64_t elapsed_ns, cost_ns, default_run_ns;
+    double *default_scores;
+    size_t n_default_scores, default_capacity;
+    kvat_confirm_options confirm_options;
+};
+
+static kvat_status nomem(kvat_error *err) {
+    return kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate the search");
+}
+
+static kvat_status make_configs(kvat__drive *drive, kvat_error *err) {
+    const kvat__job *job = drive->job;
+    size_t n = kvat_space_count(job->space);
+    drive->configs = calloc(n, sizeof *drive->configs);
+    if (!drive->configs) return nomem(err);
+    for (size_t i = 0; i < n; i++) {
+        bool is_default = i == 0 && !job->default_dropped;
+        drive->configs[i] = (kvat_search_config){
+            .eligible = is_default || !kvat_space_lossy(job->space, i),
+            .preference = (uint32_t)(kvat_space_changes(job->space, i) * n + i),
+            .levels = kvat_space_levels(job->space, i),
+            .forecast_bytes = job->forecast_bytes[i],
+        };
+    }
+    return KVAT_OK;
+}
+
+kvat_status kvat__drive_new(kvat__drive **out, const kvat__job *job, kvat_error *err) {
+    kvat__drive *drive = calloc(1, sizeof *drive);
+    if (!drive) return nomem(err);
+    drive->job = job;
+    drive->confirmed = drive->reference = SIZE_MAX;
+    drive->confirm_options = (kvat_confirm_options)KVAT_CONFIRM_OPTIONS_INIT;
+    kvat_status status = make_configs(drive, err);
+    if (status == KVAT_OK) {
+        kvat_search_options options = KVAT_SEARCH_OPTIONS_INIT;
+        options.seed = job->seed;
+        options.configs = drive->configs;
+        options.n_configs = kvat_space_count(job->space);
+        options.n_knobs = kvat_knobs_count(job->knobs);
+        options.delta = job->delta;
+        options.p_good_target = job->p_good;
+        options.min_runs = (size_t)(job->profile->runs > 0 ? job->profile->runs : 1);
+        status = kvat_search_new(&drive->search, &options, err);
+    }
+    if (status == KVAT_OK) *out = drive;
+    else kvat__drive_free(drive);
+    return status;
+}
+
+void kvat__drive_free(kvat__drive *drive) {
+    if (!drive) return;
+    kvat_search_free(drive->search);
+    kvat_confirm_free(drive->confirm);
+    free(drive->configs);
+    free(drive->queue);
+    free(drive->default_scores);
+    free(drive);
+}
+
+/* ---- budget ---- */
+
+static int64_t mean_cost(const kvat__drive *drive) {
+    return drive->trials ? drive->cost_ns / (int64_t)drive->trials : 0;
+}
+
+/** What the search may use: the rest is kept for the confirmation, at most two fifths of the budget. */
+static int64_t search_budget(const kvat__drive *drive) {
+    int64_t budget = drive->job->budget_ns;
+    int64_t reserve = mean_cost(drive) * (int64_t)(2 * drive->confirm_options.min_pairs);
+    if (reserve > budget / 5 * 2) reserve = budget / 5 * 2;
+    return budget - reserve;
+}
+
+static bool search_may_go_on(const kvat__drive *drive) {
+    if (drive->trials == 0) return true;
+    if (drive->job->max_trials > 0 && drive->searched >= (size_t)drive->job->max_trials) return false;
+    return drive->elapsed_ns + mean_cost(drive) <= search_budget(drive);
+}
+
+static bool confirm_may_go_on(const kvat__drive *drive) {
+    int64_t budget = drive->job->budget_ns;
+    if (drive->elapsed_ns <= budget) return true;
+    size_t pairs = kvat_confirm_answer_get(drive->confirm).pairs;
+    return pairs < drive->confirm_options.min_pairs && drive->elapsed_ns <= budget + budget / 2;
+}
+
+int64_t kvat__drive_run_limit_ns(const kvat__drive *drive) {
+    if (drive->job->trial_limit_ns > 0) return drive->job->trial_limit_ns;
+    if (drive->default_run_ns > 0) {
+        int64_t limit = 3 * drive->default_run_ns;
+        return limit > 2 * KVAT_NS_PER_S ? limit : 2 * KVAT_NS_PER_S;
+    }
+    int64_t half = drive->job->budget_ns / 2;
+    return half > 60 * KVAT_NS_PER_S ? half : 60 * KVAT_NS_PER_S;
+}
+
+/* ---- next ---- */
+
+static kvat_status refill(kvat__drive *drive, kvat_error *err) {
+    const kvat_search_trial *trials = NULL;
+    size_t n = 0;
+    kvat_status status = kvat_search_propose(&trials, &n, drive->search, err);
+    if (status != KVAT_OK) return status;
+    kvat_search_trial *copy = realloc(drive->queue, (n ? n : 1) * sizeof *copy);
+    if (!copy) return nomem(err);
+    memcpy(copy, trials, n * sizeof *copy);
+    drive->queue = copy;
+    drive->n_queue = n;
+    drive->at = 0;
+    return KVAT_OK;
+}
+
+static kvat_status next_of_search(kvat__drive *drive, kvat_error *err) {
+    if (!search_may_go_on(drive)) {
+        drive->search_done = drive->out_of_budget = true;
+        return KVAT_OK;
+    }
+    if (drive->at == drive->n_queue) {
+        kvat_status status = refill(drive, err);
+        if (status != KVAT_OK) return status;
+        if (drive->n_queue == 0) {
+            drive->search_done = true;
+            return KVAT_OK;
+        }
+    }
+    const kvat_search_trial *trial = &drive->queue[drive->at];
+    drive->step = (kvat__step){.phase = KVAT_PHASE_SEARCH, .config = trial->config, .block = trial->block,
+                               .chunk = trial->chunk, .fresh_process = trial->fresh_process,
+                               .repetition = trial->chunk};
+    drive->has_step = true;
+    return KVAT_OK;
+}
+
+static bool works(const kvat_search_standing *standing) {
+    return standing->clean_runs > 0 && standing->state != KVAT_CONFIG_INFEASIBLE &&
+           standing->state != KVAT_CONFIG_UNSTABLE;
+}
+
+/** What the leader is held against: the default, or without one the first configuration that works. */
+static size_t reference_of(const kvat__drive *drive, const kvat_search_answer *answer) {
+    size_t n = kvat_space_count(drive->job->space);
+    for (size_t i = 0; i < n; i++)
+        if (works(&answer->standing[i]) && (i != answer->leader || i == 0)) return i;
+    return SIZE_MAX;
+}
+
+static kvat_status start_confirmation(kvat__drive *drive, kvat_error *err) {
+    kvat_search_answer answer;
+    kvat_status status = kvat_search_answer_get(&answer, drive->search, err);
+    if (status != KVAT_OK) return status;
+    size_t reference = answer.has_leader ? reference_of(drive, &answer) : SIZE_MAX;
+    if (reference == SIZE_MAX || reference == answer.leader) {
+        drive->finished = true;
+        return KVAT_OK;
+    }
+    drive->confirmed = answer.leader;
+    drive->reference = reference;
+    return kvat_confirm_new(&drive->confirm, &drive->confirm_options, err);
+}
+
+static void next_of_confirmation(kvat__drive *drive) {
+    if (!confirm_may_go_on(drive) || !kvat_confirm_propose(&drive->side, drive->confirm)) {
+        drive->finished = true;
+        return;
+    }
+    drive->step = (kvat__step){.phase = KVAT_PHASE_CONFIRM,
+                               .config = drive->side.side == 0 ? drive->confirmed : drive->reference,
+                               .block = drive->side.pair, .chunk = (size_t)drive->side.side,
+                               .fresh_process = drive->side.fresh_process,
+                               .repetition = CONFIRM_REPETITION + drive->side.pair};
+    drive->has_step = true;
+}
+
+kvat_status kvat__drive_next(kvat__step *step, bool *more, kvat__drive *drive, kvat_error *err) {
+    kvat_status status = KVAT_OK;
+    if (!drive->has_step && !drive->search_done) status = next_of_search(drive, err);
+    if (status == KVAT_OK && drive->search_done && !drive->confirm && !drive->finished)
+        status = start_confirmation(drive, err);
+    if (status == KVAT_OK && !drive->has_step && drive->confirm && !drive->finished) next_of_confirmation(drive);
+    if (status != KVAT_OK) return status;
+    *more = drive->has_step;
+    if (drive->has_step) *step = drive->step;
+    return KVAT_OK;
+}
+
+/* ---- tell ---- */
+
+kvat_status kvat__record_score(double *score, kvat_score_parts *parts, const kvat_profile *profile,
+                               const kvat_trial_record *record, kvat_error *err) {
+    kvat_score_parts found;
+    if (record->status != KVAT_TRIAL_OK)
+        return kvat_fail(err, KVAT_ERR_DATA, "a trial that failed has no score");
+    kvat_status status =
+        kvat_score_parts_of(&found, profile, record->samples, record->n_samples, record->peak_bytes, err);
+    if (status != KVAT_OK) return status;
+    *score = kvat_score(profile, &found);
+    if (parts) *parts = found;
+    return KVAT_OK;
+}
+
+double kvat__relative_score(double score, double default_score) {
+    return 100.0 * exp(score - default_score);
+}
+
+static kvat_search_fate fate_of(kvat_trial_status status) {
+    switch (status) {
+    case KVAT_TRIAL_OK: return KVAT_FATE_OK;
+    case KVAT_TRIAL_TIMEOUT: return KVAT_FATE_SLOW;
+    case KVAT_TRIAL_OOM_HOST:
+    case KVAT_TRIAL_OOM_DEVICE:
+    case KVAT_TRIAL_UNSUPPORTED:
+    case KVAT_TRIAL_INVALID: return KVAT_FATE_INFEASIBLE;
+    case KVAT_TRIAL_VOIDED: return KVAT_FATE_VOIDED;
+    default: return KVAT_FATE_BROKEN;
+    }
+}
+
+static kvat_status note_default(kvat__drive *drive, const kvat_trial_record *record, double score, kvat_error *err) {
+    if (drive->default_run_ns == 0) drive->default_run_ns = record->run_ns;
+    if (drive->n_default_scores == drive->default_capacity) {
+        size_t capacity = drive->default_capacity ? 2 * drive->default_capacity : 8;
+        double *scores = realloc(drive->default_scores, capacity * sizeof *scores);
+        if (!scores) return nomem(err);
+        drive->default_scores = scores;
+        drive->default_capacity = capacity;
+    }
+    drive->default_scores[drive->n_default_scores++] = score;
+    return KVAT_OK;
+}
+
+static kvat_status tell_search(kvat__drive *drive, const kvat_trial_record *record, double score,
+                               const kvat_score_parts *parts, kvat_error *err) {
+    const kvat_profile *profile = drive->job->profile;
+    kvat_search_result result = {
+        .trial = drive->queue[drive->at],
+        .fate = fate_of(record->status),
+        .out_of_memory = record->status == KVAT_TRIAL_OOM_HOST || record->status == KVAT_TRIAL_OOM_DEVICE,
+        .score = score,
+        .part = {-profile->weight_ttft * parts->ln_ttft, profile->weight_decode * parts->ln_decode,
+                 -profile->weight_memory * parts->ln_peak},
+        .started_ns = record->elapsed_ns - record->cost_ns,
+        .cost_ns = record->cost_ns,
+    };
+    kvat_status status = kvat_search_tell(drive->search, &result, err);
+    if (status != KVAT_OK) return status;
+    drive->at++;
+    drive->searched++;
+    bool is_default = record->config == 0 && !drive->job->default_dropped;
+    return is_default && result.fate == KVAT_FATE_OK ? note_default(drive, record, score, err) : KVAT_OK;
+}
+
+static void account(kvat__drive *drive, const kvat_trial_record *record) {
+    drive->elapsed_ns = record->elapsed_ns;
+    drive->cost_ns += record->cost_ns;
+    drive->trials++;
+    if (record->status == KVAT_TRIAL_VOIDED) drive->voided++;
+    else if (record->status != KVAT_TRIAL_OK) drive->failed++;
+}
+
+kvat_status kvat__drive_tell(kvat__drive *drive, const kvat_trial_record *record, kvat_error *err) {
+    if (!drive->has_step || record->phase != drive->step.phase || record->config != drive->step.config ||
+        record->block != drive->step.block || record->chunk != drive->step.chunk)
+        return kvat_fail(err, KVAT_ERR_DATA,
+                         "the stored trials do not follow from the stored request (another version of kvat measured them, or "
+                         "the store is damaged): measure again with --fresh");
+    double score = 0;
+    kvat_score_parts parts = {0};
+    kvat_status status = KVAT_OK;
+    bool ok = record->status == KVAT_TRIAL_OK;
+    if (ok) status = kvat__record_score(&score, &parts, drive->job->profile, record, err);
+    if (status != KVAT_OK) return status;
+    account(drive, record);
+    if (record->status == KVAT_TRIAL_VOIDED && ++drive->attempts < MOST_ATTEMPTS) return KVAT_OK;
+    drive->attempts = 0;
+    drive->has_step = false;
+    if (drive->step.phase == KVAT_PHASE_SEARCH) return tell_search(drive, record, score, &parts, err);
+    const double ln_part[3] = {parts.ln_ttft, parts.ln_decode, parts.ln_peak};
+    return kvat_confirm_tell(drive->confirm, &drive->side, ok, score, ln_part, err);
+}
+
+bool kvat__drive_skips(const kvat__drive *drive, const kvat_trial_record *record) {
+    return record->phase == KVAT_PHASE_CONFIRM && (!drive->has_step || drive->step.phase == KVAT_PHASE_SEARCH);
+}
+
+void kvat__drive_skip(kvat__drive *drive, const kvat_trial_record *record) {
+    account(drive, record);
+}
+
+/* ---- looking ---- */
+
+kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_error *err) {
+    kvat__drive_view view = {.confirming = drive->confirm != NULL,
+                             .search_done = drive->search_done,
+                             .out_of_budget = drive->out_of_budget,
+                             .confirmed_config = drive->confirmed,
+                             .reference_config = drive->reference,
+                             .trials = drive->trials,
+                             .failed = drive->failed,
+                             .voided = drive->voided,
+                             .elapsed_ns = drive->elapsed_ns,
+                             .mean_cost_ns = mean_cost(drive),
+                             .pairs_max = drive->confirm_options.max_pairs,
+                             .default_score = NAN};
+    if (drive->n_default_scores) view.default_score = kvat_median(drive->default_scores, drive->n_default_scores);
+    if (drive->confirm) view.confirmation = kvat_confirm_answer_get(drive->confirm);
+    view.outlook = kvat_search_outlook_get(drive->search);
+    kvat_status status = kvat_search_answer_get(&view.answer, drive->search, err);
+    if (status == KVAT_OK) *out = view;
+    return status;
+}

@@ -1,0 +1,183 @@
+// What the files of `run` share: engines found, a workload set up, a worker kept ready, and the loop that drives both.
+// Must not know an engine by name, nor print.
+#ifndef KVAT_RUN_INTERNAL_H
+#define KVAT_RUN_INTERNAL_H
+
+#include <jansson.h>
+
+#include "kvat/hash.h"
+#include "kvat/memory.h"
+#include "kvat/run.h"
+#include "kvat/units.h"
+
+/* ---- job.c: what is to be measured; made from a request or read back from the store ---- */
+
+/** A workload and its configurations, ready to be measured. Owns everything in it. */
+typedef struct kvat__job {
+    json_t *request;     /**< kvat-request/1 */
+    json_t *hello;       /**< `initialize` result */
+    json_t *describe;    /**< `describe` result, home folder in `file` written as "~" */
+    json_t *environment; /**< {machine, noise, load_average} */
+    json_t *note;        /**< {left_out: [...], forecasts: [...], default_dropped, why_engine, budget} */
+    kvat_profile *profile;
+    kvat_knobs *knobs;
+    kvat_space *space;
+    int64_t *forecast_bytes; /**< one a configuration, 0 unknown */
+    bool default_dropped;    /**< configuration 0 is not the engine's default: that one cannot fit */
+    bool virtual_clock, marks;
+    bool synthetic;
+    int64_t token_low, token_high;
+    int64_t context_tokens; /**< of the largest cell; a `prepare` for B sequences asks for B times that of its cells */
+    double delta, p_good;
+    uint64_t seed, world_seed;
+    int64_t budget_ns, max_trials, trial_limit_ns;
+} kvat__job;
+
+kvat_status kvat__job_from_request(kvat__job **out, const kvat_tune_request *request, const json_t *hello,
+                                   const json_t *describe, const kvat_machine *machine, const char *engine_name,
+                                   const char *why_engine, kvat_error *err);
+kvat_status kvat__job_from_record(kvat__job **out, const kvat_run_record *record, kvat_error *err);
+/** A job of its own with the same content. */
+kvat_status kvat__job_copy(kvat__job **out, const kvat__job *job, kvat_error *err);
+void kvat__job_free(kvat__job *job);
+/** Identity of (request, model, engine, machine): `hex` has KVAT_HASH_HEX places. Budgets are not in it. */
+kvat_status kvat__job_identity(char *hex, const kvat__job *job, kvat_error *err);
+/** Settings objects of every configuration. New reference. */
+kvat_status kvat__job_space_json(json_t **out, const kvat__job *job, kvat_error *err);
+
+/* ---- drive.c: which measurement next, by search, confirmation and budget; no I/O ---- */
+
+/** One measurement to make. */
+typedef struct kvat__step {
+    kvat_trial_phase phase;
+    size_t config;
+    size_t block, chunk; /**< search: as proposed; confirm: pair and side */
+    bool fresh_process;
+    uint64_t repetition; /**< prompts are equal within one, different between */
+} kvat__step;
+
+typedef struct kvat__drive kvat__drive;
+kvat_status kvat__drive_new(kvat__drive **out, const kvat__job *job, kvat_error *err);
+void kvat__drive_free(kvat__drive *drive);
+/** *more false: finished. Otherwise the step to measure; the same again after a voided one. */
+kvat_status kvat__drive_next(kvat__step *step, bool *more, kvat__drive *drive, kvat_error *err);
+/** Tells the result of the step. KVAT_ERR_DATA when the record is not of that step (a store that does not fit). */
+kvat_status kvat__drive_tell(kvat__drive *drive, const kvat_trial_record *record, kvat_error *err);
+/** True for a stored confirmation that this drive has no use for (the budget was raised since): skip it. */
+bool kvat__drive_skips(const kvat__drive *drive, const kvat_trial_record *record);
+/** Accounts for a skipped record's time. */
+void kvat__drive_skip(kvat__drive *drive, const kvat_trial_record *record);
+
+/** Most a `run` may take now: 3 × the default's, or the limit before that is known. */
+int64_t kvat__drive_run_limit_ns(const kvat__drive *drive);
+
+typedef struct kvat__drive_view {
+    kvat_search_answer answer;
+    kvat_search_outlook outlook;
+    kvat_confirm_answer confirmation;
+    bool confirming, search_done, out_of_budget;
+    size_t confirmed_config; /**< SIZE_MAX none */
+    size_t reference_config; /**< what it was confirmed against; SIZE_MAX none */
+    size_t trials, failed, voided;
+    int64_t elapsed_ns, mean_cost_ns;
+    double default_score; /**< median s of the default, NaN before it ran */
+    size_t pairs_max;
+} kvat__drive_view;
+kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_error *err);
+/** Weighted score of a record (s of trial.h) and its parts; KVAT_ERR_DATA when it is not ok. */
+kvat_status kvat__record_score(double *score, kvat_score_parts *parts, const kvat_profile *profile,
+                               const kvat_trial_record *record, kvat_error *err);
+/** Gain of a raw score over the default's median, as 100·exp(). NaN when unknown. */
+double kvat__relative_score(double score, double default_score);
+
+/* ---- session.c: a worker kept ready, and one trial measured with it ---- */
+
+typedef struct kvat__session kvat__session;
+typedef struct kvat__session_options {
+    const kvat_engine *engine;
+    const char *model;
+    const char *const *launch;
+    int64_t memory_limit_bytes;
+    uint64_t world_seed;
+    const kvat_cancel *cancel;
+    const kvat_events *events;
+} kvat__session_options;
+
+/** Where a virtual clock stood when the last trial was stored. */
+typedef struct kvat__session_state {
+    int64_t launch;       /**< launches so far */
+    int64_t virtual_now_ns;
+    const char *loaded_json; /**< "" nothing loaded; borrowed during the call */
+    int64_t loaded_ns;
+} kvat__session_state;
+
+/** Starts a worker and asks `initialize` and `describe` (new references). Worker trouble here is an error: KVAT_ERR_ENGINE, or KVAT_ERR_DATA for a
+ *  model the engine's worker refuses. */
+kvat_status kvat__session_open(kvat__session **out, json_t **hello, json_t **describe,
+                               const kvat__session_options *options, kvat_error *err);
+void kvat__session_close(kvat__session *session);
+/** Takes up where a stored run stopped. */
+kvat_status kvat__session_restore(kvat__session *session, const kvat__session_state *state, kvat_error *err);
+/** One trial as it was measured, with all its record points to. */
+typedef struct kvat__measurement {
+    kvat_trial_record record; /**< pointers into the members below */
+    kvat_buf detail, effective, loaded, activity;
+    kvat_timing *timings;
+    size_t n_timings, timings_capacity;
+    int64_t **token_ns; /**< owned arrays, n_timings */
+    kvat_sample *samples;
+    size_t n_samples;
+    char peak_source[64];
+} kvat__measurement;
+void kvat__measurement_clear(kvat__measurement *measurement);
+
+/** Measures one step. Trouble of the engine is in out->record.status; an error is ours (interrupted, no memory) or "model changed" (KVAT_ERR_DATA). */
+typedef struct kvat__measure_limits {
+    int64_t run_ns;  /**< most one `run` may take */
+    int cores;       /**< of the machine, to judge foreign load */
+    bool judge_load; /**< void a trial that others disturbed; else only note it */
+} kvat__measure_limits;
+kvat_status kvat__session_measure(kvat__measurement *out, kvat__session *session, const kvat__job *job,
+                                  const kvat__step *step, const kvat__measure_limits *limits, kvat_error *err);
+
+/* ---- sample.c: worker answers → timings and samples ---- */
+
+/** Cells of one batch size: what one `prepare` serves. */
+typedef struct kvat__cell_group {
+    int64_t sequences;
+    size_t first, count;     /**< range of the profile's cells (they are sorted) */
+    int64_t context_tokens;  /**< of one sequence */
+} kvat__cell_group;
+size_t kvat__cell_groups(kvat__cell_group *groups, const kvat_profile *profile); /**< `groups` has n_cells places */
+
+/** One depth of a group: the prompt length and the longest output asked at it. */
+typedef struct kvat__mark {
+    int64_t prompt_tokens, output_tokens;
+} kvat__mark;
+size_t kvat__marks_of(kvat__mark *marks, const kvat_profile *profile, const kvat__cell_group *group);
+
+/** Reads one depth's token times from a `run` result (with or without marks) into `m`, checking counts and order. Returns the status of the
+ *  trial: KVAT_TRIAL_OK or INVALID/PROTOCOL_ERROR with m->detail. */
+kvat_trial_status kvat__read_run(kvat__measurement *m, const json_t *result, const kvat_profile *profile,
+                                 const kvat__cell_group *group, const kvat__mark *marks, size_t n_marks, bool with_marks,
+                                 int64_t *run_ns);
+
+/* ---- tune.c helpers used by outcome.c ---- */
+/** Feeds stored records (from kvat_store_each_trial) to a drive; `each` (or NULL) sees every told record with the drive after it. */
+typedef struct kvat__replay {
+    kvat__drive *drive;
+    void (*each)(void *user, const kvat_trial_record *record, kvat__drive *drive);
+    void *user;
+    size_t told;
+    kvat_status status;
+    kvat_error *err;
+    /* last record, for kvat__session_restore */
+    int64_t launch, worker_end_ns, loaded_ns, elapsed_ns;
+    kvat_buf loaded;
+} kvat__replay;
+kvat_status kvat__replay_run(kvat__replay *replay, kvat_store *store, int64_t run, bool timings, kvat_error *err);
+
+/** An outcome of a job before anything is measured: heading and dry run. */
+kvat_status kvat__outcome_of_job(kvat_outcome **out, const kvat__job *job, kvat_error *err);
+
+#endif
