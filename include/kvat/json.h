@@ -31,14 +31,15 @@ KVAT_EXTERN kvat_status kvat_json_parse(json_t **out, const char *bytes, size_t 
 /** Reads and parses a regular file of at most KVAT_JSON_MAX_FILE_BYTES. KVAT_ERR_DATA when it is missing, no regular file or too large. */
 KVAT_EXTERN kvat_status kvat_json_read_file(json_t **out, const char *path, kvat_error *err);
 
-/** Compact, keys sorted, reals in the shortest form that reads back equal. */
+/** Compact, keys sorted, reals in the shortest form that reads back equal, UTF-8 with hidden characters and the starts
+ *  of HTML tags escaped. On failure (NULL, over 64 levels, no memory, the ceiling) nothing of the value stays in `out`. */
 KVAT_EXTERN kvat_status kvat_json_put(kvat_buf *out, const json_t *value);
 /** The same indented by 2, with a final newline. */
 KVAT_EXTERN kvat_status kvat_json_put_pretty(kvat_buf *out, const json_t *value);
 
 /*
  * Members of an object, with one message form: "<path>.<member>: expected <type>". `path` says where `object` stands
- * ("knobs[3]"). A getter whose member is absent leaves *value alone when `required` is false.
+ * ("knobs[3]"; "" for the whole text). A getter whose member is absent or null leaves *value alone when `required` is false.
  */
 typedef struct kvat_json_at {
     const json_t *object;
@@ -47,6 +48,7 @@ typedef struct kvat_json_at {
 
 KVAT_EXTERN kvat_status kvat_json_get_string(const char **value, kvat_json_at at, const char *member, bool required,
                                              kvat_error *err);
+/** An integer, or a real without fraction up to 2⁵³ in magnitude: 2048 and 2048.0 are one number in JSON. */
 KVAT_EXTERN kvat_status kvat_json_get_int(int64_t *value, kvat_json_at at, const char *member, int64_t low, int64_t high,
                                           bool required, kvat_error *err);
 /** Integer or real; must be finite and within [low, high]. */

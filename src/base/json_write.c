@@ -138,11 +138,12 @@ static void put_scalar(kvat_buf *out, const json_t *value) {
 }
 
 static void put_value(writer *w, const json_t *value) {
-    if (!value || w->depth > KVAT_JSON_MAX_DEPTH)
+    bool nests = json_is_object(value) || json_is_array(value);
+    if (!value || (nests && w->depth >= KVAT_JSON_MAX_DEPTH)) /* the reader would refuse it */
         kvat__buf_fail(w->out, KVAT_ERR_INTERNAL);
     else if (json_is_object(value))
         put_object(w, value);
-    else if (json_is_array(value))
+    else if (nests)
         put_array(w, value);
     else
         put_scalar(w->out, value);
