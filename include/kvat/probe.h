@@ -65,7 +65,8 @@ typedef struct kvat_activity {
     int64_t own_cpu_ns;         /**< this process and the given process group */
     int64_t steal_cpu_ns;
     int64_t swapped_pages;      /**< pswpin + pswpout */
-    int64_t throttled;          /**< thermal throttle events of all CPUs + cgroup nr_throttled */
+    int64_t throttled;          /**< thermal throttle events of all CPUs */
+    int64_t quota_throttled;    /**< cgroup nr_throttled; noted, but no cause: under a CPU quota it is the normal state */
     int64_t involuntary_switches; /**< of the group's threads */
 } kvat_activity;
 /** `group` is a process group id, or 0. Fields that cannot be read are −1, and stay −1 in a difference. */
