@@ -1,0 +1,341 @@
+// kvat apply: which settings of a plan hold on this machine, and the snippet that puts them to use.
+// It must not know any engine's flags, nor judge the rules: the plan module does both.
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "kvat/plan.h"
+#include "kvat/probe.h"
+#include "kvat/units.h"
+
+static const cli_example examples[] = {
+    {"kvat apply kvat_results/best_plan.json --print-snippet", "the command line or file to paste, on stdout"},
+    {"kvat apply best_plan.json --format preset -o preset.ini", "another format, to a file"},
+    {"kvat apply best_plan.json --free-memory 8GiB --context 4096", "what would hold on another machine"},
+    {NULL, NULL},
+};
+
+static const char *const about[] = {
+    "Evaluates the plan's fallback rules on this machine (free memory, engine version) and says which one fired. "
+    "Without "
+    "--print-snippet, --format or -o it prints the settings.",
+    NULL,
+};
+
+static const cli_topic arguments[] = {
+    {"PLAN", "a best_plan.json, or a folder of results that holds one"},
+    {NULL, NULL},
+};
+
+static const cli_option options[] = {
+    {.id = CLI_PRINT_SNIPPET,
+     .name = "print-snippet",
+     .group = "What is written",
+     .help = "print the snippet, ready to use"},
+    {.id = CLI_FORMAT,
+     .letter = 'f',
+     .name = "format",
+     .kind = CLI_TEXT,
+     .value = "FORMAT",
+     .help = "llama-server, preset, compose or k8s, as far as the plan's engine has it (default: its first)"},
+    {.id = CLI_OUT,
+     .letter = 'o',
+     .name = "output",
+     .alias = "out",
+     .kind = CLI_FILE,
+     .value = "FILE",
+     .help = "write the snippet to a file; its name may choose the format"},
+    {.id = CLI_FORCE, .name = "force", .help = "replace FILE although kvat did not write it"},
+    {.id = CLI_MODEL,
+     .name = "model",
+     .kind = CLI_FILE,
+     .value = "PATH",
+     .group = "What it is for",
+     .help = "the model's file, to stand in the snippet"},
+    {.id = CLI_CONTEXT,
+     .name = "context",
+     .kind = CLI_INT,
+     .value = "N",
+     .low = 1,
+     .high = 1e9,
+     .help = "context in tokens that will be served"},
+    {.id = CLI_FREE_MEMORY,
+     .name = "free-memory",
+     .kind = CLI_BYTES,
+     .value = "SIZE",
+     .help = "free memory to assume, such as 8GiB (default: this machine's)"},
+    {.id = CLI_PLAN, .name = "plan", .kind = CLI_FILE, .value = "PLAN", .help = "the same as the argument PLAN"},
+};
+
+typedef struct applying {
+    cli_context *context;
+    const char *path;   /* of the plan, as typed */
+    json_t *plan;       /* owned */
+    const char *engine; /* its name, of the plan */
+    kvat_plan_conditions conditions;
+    char version[128]; /* of the engine here; "" unknown */
+    const json_t *settings;
+    int rule;
+    const char *advice;
+    char model[PATH_MAX]; /* absolute, or "" */
+} applying;
+
+/* ---- conditions ---- */
+
+static bool has_version_rule(const json_t *plan) {
+    const json_t *rules = json_object_get(plan, "fallback");
+    for (size_t i = 0; i < json_array_size(rules); i++)
+        if (json_object_get(json_object_get(json_array_get(rules, i), "when"), "engine_version_not")) return true;
+    return false;
+}
+
+/** Starts the engine's worker once to ask for its version; an engine that is not here has none. */
+static void ask_version(applying *a) {
+    kvat_engine *engine = NULL;
+    char *why = NULL;
+    json_t *answer = NULL;
+    if (!has_version_rule(a->plan)) return;
+    if (kvat_engine_resolve(&engine, &why, a->engine, NULL, NULL) == KVAT_OK &&
+        kvat_engine_query(&answer, engine, NULL, a->context->cancel, NULL) == KVAT_OK) {
+        const char *version = json_string_value(json_object_get(json_object_get(answer, "engine"), "version"));
+        snprintf(a->version, sizeof a->version, "%s", version ? version : "");
+    }
+    if (*a->version) a->conditions.engine_version = a->version;
+    json_decref(answer);
+    kvat_engine_free(engine);
+    free(why);
+}
+
+static void look_around(applying *a) {
+    const cli_args *args = a->context->args;
+    kvat_machine machine;
+    a->conditions = (kvat_plan_conditions){-1, -1, NULL};
+    if (cli_has(args, CLI_CONTEXT)) a->conditions.context_tokens = args->values[CLI_CONTEXT].integer;
+    if (cli_has(args, CLI_FREE_MEMORY))
+        a->conditions.free_memory_bytes = args->values[CLI_FREE_MEMORY].integer;
+    else if (kvat_probe_machine(&machine, NULL) == KVAT_OK && machine.memory_available_bytes > 0)
+        a->conditions.free_memory_bytes = machine.memory_available_bytes;
+    ask_version(a);
+}
+
+/* ---- what is said ---- */
+
+static const json_t *fired_rule(const applying *a) {
+    return a->rule < 0 ? NULL : json_array_get(json_object_get(a->plan, "fallback"), (size_t)a->rule);
+}
+
+static const char *member_text(const json_t *object, const char *member) {
+    return json_string_value(json_object_get(object, member));
+}
+
+static void put_condition(kvat_buf *out, const json_t *when) {
+    const json_t *memory = json_object_get(when, "free_memory_below_bytes");
+    const json_t *context = json_object_get(when, "context_above_tokens");
+    const char *version = member_text(when, "engine_version_not");
+    if (memory) {
+        kvat_buf_puts(out, "free memory is below ");
+        kvat_put_bytes(out, json_integer_value(memory));
+    } else if (context) {
+        kvat_buf_printf(out, "the context is above %lld tokens", (long long)json_integer_value(context));
+    } else if (version) {
+        kvat_buf_printf(out, "the engine's version is not %s", version);
+    } else {
+        kvat_buf_puts(out, "a setting is not supported");
+    }
+}
+
+static void say_rule(const applying *a) {
+    const json_t *rule = fired_rule(a);
+    const char *label = member_text(rule, "label"), *because = member_text(rule, "because");
+    kvat_buf text = KVAT_BUF_INIT;
+    if (rule) {
+        kvat_buf_printf(&text, "Rule %d of the plan holds: ", a->rule + 1);
+        put_condition(&text, json_object_get(rule, "when"));
+        if (label) kvat_buf_printf(&text, "; used instead: %s", label);
+        if (because) kvat_buf_printf(&text, " (%s)", because);
+    } else {
+        kvat_buf_puts(&text, "No fallback rule holds here: the plan's own settings");
+    }
+    if (text.bytes) cli_say(a->context->io, "%s", text.bytes);
+    if (a->advice) cli_warn(a->context->io, "%s", a->advice);
+    kvat_buf_clear(&text);
+}
+
+/** Rules that could not be evaluated are named with -v: they do not fire. */
+static void say_conditions(const applying *a) {
+    const cli_io *io = a->context->io;
+    kvat_buf text = KVAT_BUF_INIT;
+    if (io->verbosity < 1) return;
+    kvat_buf_puts(&text, "free memory ");
+    cli_put_size(&text, a->conditions.free_memory_bytes);
+    if (a->conditions.context_tokens > 0)
+        kvat_buf_printf(&text, ", context %lld", (long long)a->conditions.context_tokens);
+    kvat_buf_printf(&text, ", engine %s %s", a->engine, *a->version ? a->version : "(version unknown)");
+    if (text.bytes) cli_say(io, "%s", text.bytes);
+    kvat_buf_clear(&text);
+}
+
+static void put_setting(kvat_buf *out, const cli_io *io, const char *name, const json_t *value, bool changed) {
+    kvat_buf shown = KVAT_BUF_INIT;
+    cli_put(&shown, io, name);
+    kvat_buf_puts(out, "  ");
+    if (shown.bytes) kvat_text_fit(out, shown.bytes, 24, 1, io->unicode);
+    kvat_buf_puts(out, "  ");
+    if (json_is_integer(value))
+        kvat_buf_printf(out, "%lld", (long long)json_integer_value(value));
+    else
+        cli_put(out, io, json_string_value(value));
+    kvat_buf_puts(out, changed ? "  (not the default)\n" : "\n");
+    kvat_buf_clear(&shown);
+}
+
+/** "changed" of the plan is about its own settings; of a rule's settings it says nothing. */
+static kvat_status show_settings(const applying *a, kvat_error *err) {
+    cli_io *io = a->context->io;
+    kvat_buf text = KVAT_BUF_INIT;
+    const json_t *changed =
+        a->settings == json_object_get(a->plan, "settings") ? json_object_get(a->plan, "changed") : NULL;
+    const json_t *rule = a->settings == json_object_get(a->plan, "settings") ? NULL : fired_rule(a);
+    const char *label = member_text(rule ? rule : a->plan, "label"), *name;
+    json_t *value;
+    cli_put(&text, io, a->engine);
+    kvat_buf_puts(&text, ": ");
+    cli_put(&text, io, label ? label : "settings");
+    kvat_buf_putc(&text, '\n');
+    json_object_foreach((json_t *)a->settings, name, value)
+        put_setting(&text, io, name, value, json_object_get(changed, name) != NULL);
+    return cli_out_buf(io, &text, err);
+}
+
+/* ---- the snippet ---- */
+
+static bool has_formats(const applying *a) {
+    return kvat_snippet_formats(a->engine)[0] != NULL;
+}
+
+/** --format, or what the file's name says, or the engine's first. */
+static const char *format_of(const applying *a) {
+    const char *asked = cli_text(a->context->args, CLI_FORMAT), *file = cli_text(a->context->args, CLI_OUT);
+    if (asked) return asked;
+    const char *slash = file ? strrchr(file, '/') : NULL;
+    const char *named = file ? kvat_snippet_format_of(a->engine, slash ? slash + 1 : file) : NULL;
+    return named ? named : kvat_snippet_formats(a->engine)[0];
+}
+
+static unsigned mode_of(const applying *a, const char *format) {
+    size_t n = 0;
+    const kvat_snippet *snippets = kvat_snippets_for(&n, a->engine);
+    for (size_t i = 0; i < n; i++) {
+        const char *each = kvat_snippet_format_of(a->engine, snippets[i].file_name);
+        if (each && strcmp(each, format) == 0) return snippets[i].mode;
+    }
+    return 0644;
+}
+
+static kvat_status make_snippet(kvat_buf *out, const applying *a, const char *format, kvat_error *err) {
+    kvat_snippet_target target = {*a->model ? a->model : NULL, a->settings};
+    if (!format) return kvat_fail(err, KVAT_ERR_USAGE, "kvat writes no snippets for the engine '%s'", a->engine);
+    return kvat_snippet_put(out, a->plan, format, &target, err);
+}
+
+static kvat_status write_snippet(const applying *a, const char *format, const kvat_buf *snippet, kvat_error *err) {
+    cli_io *io = a->context->io;
+    const char *file = cli_text(a->context->args, CLI_OUT);
+    kvat_status status = KVAT_OK;
+    if (file) status = cli_write_file(io, file, snippet, mode_of(a, format), cli_has(a->context->args, CLI_FORCE), err);
+    if (status == KVAT_OK && file && strcmp(file, "-") != 0) cli_say(io, "Written to %s", file);
+    bool print = !file || cli_has(a->context->args, CLI_PRINT_SNIPPET);
+    if (status == KVAT_OK && print) cli_out(io, snippet->bytes, snippet->length);
+    return status;
+}
+
+static bool wants_snippet(const cli_args *args) {
+    return cli_has(args, CLI_PRINT_SNIPPET) || cli_has(args, CLI_FORMAT) || cli_has(args, CLI_OUT);
+}
+
+/* ---- JSON ---- */
+
+static kvat_status show_json(const applying *a, const char *format, const kvat_buf *snippet, kvat_error *err) {
+    const json_t *rule = fired_rule(a);
+    const kvat_plan_conditions *seen = &a->conditions;
+    json_t *conditions =
+        json_pack("{s:o, s:o, s:o}", "free_memory_bytes",
+                  seen->free_memory_bytes >= 0 ? json_integer(seen->free_memory_bytes) : json_null(), "context_tokens",
+                  seen->context_tokens >= 0 ? json_integer(seen->context_tokens) : json_null(), "engine_version",
+                  cli_json_text(seen->engine_version));
+    json_t *document =
+        json_pack("{s:s, s:s, s:O, s:o, s:O?, s:o, s:o, s:o, s:o}", "format", "kvat-apply/1", "engine", a->engine,
+                  "settings", a->settings, "rule_index", rule ? json_integer(a->rule) : json_null(), "rule", rule,
+                  "advice", cli_json_text(a->advice), "conditions", conditions, "snippet_format",
+                  cli_json_text(snippet->bytes ? format : NULL), "snippet", cli_json_text(snippet->bytes));
+    return cli_out_json(a->context->io, document, err);
+}
+
+/* ---- the command ---- */
+
+static kvat_status find_model(applying *a, kvat_error *err) {
+    const char *path = cli_text(a->context->args, CLI_MODEL);
+    if (!path || realpath(path, a->model)) return KVAT_OK;
+    return kvat_fail(err, KVAT_ERR_DATA, "--model %s: there is no such file", path);
+}
+
+static kvat_status read_plan(applying *a, kvat_error *err) {
+    kvat_status status = cli_subject(&a->path, a->context->args, 0, CLI_PLAN, "PLAN", err);
+    if (status == KVAT_OK) status = cli_plan_open(&a->plan, a->path, 0, err);
+    if (status != KVAT_OK) return status;
+    a->engine = member_text(json_object_get(a->plan, "engine"), "name");
+    return KVAT_OK;
+}
+
+static kvat_status deliver(applying *a, kvat_error *err) {
+    bool snippet_wanted = wants_snippet(a->context->args), json = a->context->io->json;
+    const char *format = format_of(a);
+    kvat_buf snippet = KVAT_BUF_INIT;
+    kvat_status status = KVAT_OK;
+    if (snippet_wanted || (json && has_formats(a))) status = make_snippet(&snippet, a, format, err);
+    if (status == KVAT_OK && snippet_wanted && !(json && !cli_has(a->context->args, CLI_OUT)))
+        status = write_snippet(a, format, &snippet, err);
+    if (status == KVAT_OK && json)
+        status = show_json(a, format, &snippet, err);
+    else if (status == KVAT_OK && !snippet_wanted)
+        status = show_settings(a, err);
+    kvat_buf_clear(&snippet);
+    return status;
+}
+
+static kvat_status apply(cli_context *context, kvat_error *err) {
+    applying a = {.context = context, .rule = -1};
+    cli_signals_catch(context->cancel);
+    kvat_status status = read_plan(&a, err);
+    if (status == KVAT_OK) status = find_model(&a, err);
+    if (status == KVAT_OK) look_around(&a);
+    if (status == KVAT_OK) status = kvat_plan_resolve(&a.settings, &a.rule, &a.advice, a.plan, &a.conditions, err);
+    if (status == KVAT_OK) {
+        say_conditions(&a);
+        say_rule(&a);
+        status = deliver(&a, err);
+    }
+    if (status == KVAT_OK && !wants_snippet(context->args) && has_formats(&a)) {
+        kvat_buf path = KVAT_BUF_INIT;
+        kvat_escape_shell(&path, a.path);
+        if (path.bytes) cli_next(context->io, "Next: kvat apply %s --print-snippet", path.bytes);
+        kvat_buf_clear(&path);
+    }
+    json_decref(a.plan);
+    return status;
+}
+
+const cli_command cli_cmd_apply = {
+    .name = "apply",
+    .summary = "put a plan to use: its settings here, or a snippet",
+    .usage = "PLAN [options]",
+    .examples = examples,
+    .about = about,
+    .arguments = arguments,
+    .options = options,
+    .n_options = CLI_COUNT(options),
+    .max_words = 1,
+    .completes = CLI_FILE,
+    .run = apply,
+};

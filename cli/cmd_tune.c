@@ -1,0 +1,378 @@
+// kvat tune: finds the best configuration by measuring, shows how it goes, and prints what came out.
+// It must not know how trials are chosen or judged.
+#include <stdlib.h>
+#include <string.h>
+
+#include "kvat/plan.h"
+#include "kvat/units.h"
+#include "tune_request.h"
+
+#define DEFAULT_TIME_NS (1200 * KVAT_NS_PER_S)
+
+static const cli_example examples[] = {
+    {"kvat tune model.gguf --profile rag", "llama.cpp on a GGUF file, for long prompts"},
+    {"kvat tune synthetic:gpt2 --profile ci-micro", "a model of random weights: nothing to download"},
+    {"kvat tune model.gguf --context 2048,8192 --output-tokens 128 --time 10m",
+     "your own lengths, at most ten minutes"},
+    {"kvat tune model.gguf --set threads=4 --sweep ubatch-size=128,512,1024",
+     "one setting fixed, one tried more widely"},
+    {"kvat tune model.gguf --dry-run", "what would be measured, with its memory forecast"},
+    {NULL, NULL},
+};
+
+static const char *const about[] = {
+    "Measures configurations of the engine in turn until one is best with the confidence asked for, confirms it in "
+    "fresh "
+    "runs against the engine's default, and writes plan, snippets and reports to a folder. Everything measured is "
+    "saved "
+    "at once: the same command goes on where an interrupted one stopped, and repeats the answer of a finished one.",
+    "Exits with 6 when the budget ended before the answer was firm; the best so far is written then, too.",
+    NULL,
+};
+
+static const cli_topic arguments[] = {
+    {"MODEL", "a GGUF file, synthetic:ARCH[:type], a surface file, or what another engine takes as a model; the engine "
+              "follows from it"},
+    {NULL, NULL},
+};
+
+static const cli_option options[] = {
+    {.id = CLI_ENGINE,
+     .letter = 'e',
+     .name = "engine",
+     .kind = CLI_ENGINES,
+     .value = "NAME",
+     .group = "Model and workload",
+     .help = "engine to use, by name or path of a worker (default: from the model)"},
+    {.id = CLI_PROFILE,
+     .letter = 'p',
+     .name = "profile",
+     .kind = CLI_PROFILES,
+     .value = "NAME",
+     .help = "workload, by name or JSON file (default: chat-agent); see kvat profiles"},
+    {.id = CLI_CONTEXT,
+     .name = "context",
+     .kind = CLI_TEXT,
+     .value = "LIST",
+     .help = "prompt lengths in tokens: 2048,8192"},
+    {.id = CLI_OUTPUT_TOKENS,
+     .name = "output-tokens",
+     .kind = CLI_TEXT,
+     .value = "LIST",
+     .help = "output lengths in tokens: 64,256"},
+    {.id = CLI_BATCH,
+     .name = "batch",
+     .kind = CLI_TEXT,
+     .value = "LIST",
+     .help = "equal prompts at once: 1,2,4 (default: 1)"},
+    {.id = CLI_WEIGHTS,
+     .name = "weights",
+     .kind = CLI_TEXT,
+     .value = "LIST",
+     .help = "what better means: ttft=0.5,decode=0.35,memory=0.15"},
+    {.id = CLI_PROMPTS,
+     .name = "prompts",
+     .kind = CLI_FILE,
+     .value = "FILE",
+     .help = "your own text, of which only lengths and hashes are kept; \"sample\" is the text shipped for the profile "
+             "(default: random tokens)"},
+    {.id = CLI_MODEL, .name = "model", .kind = CLI_FILE, .value = "MODEL", .help = "the same as the argument MODEL"},
+
+    {.id = CLI_SET,
+     .name = "set",
+     .kind = CLI_TEXT,
+     .value = "NAME=VALUE",
+     .group = "What is tried",
+     .many = true,
+     .help = "fix a setting, by the engine's own name, for every configuration"},
+    {.id = CLI_SWEEP,
+     .name = "sweep",
+     .kind = CLI_TEXT,
+     .value = "NAME[=LIST]",
+     .many = true,
+     .help = "try these values of a setting, or all it has; \"all\" is every setting"},
+    {.id = CLI_SAFE, .name = "safe", .help = "try only values that the engine calls stable"},
+    {.id = CLI_ALLOW_LOSSY,
+     .name = "allow-lossy",
+     .help = "try lossy values, such as quantised caches, too; they are marked unverified"},
+    {.id = CLI_MAX_MEMORY,
+     .name = "max-memory",
+     .kind = CLI_BYTES,
+     .value = "SIZE",
+     .help = "hard limit such as 12GiB (default: what the machine has)"},
+    {.id = CLI_DEVICE,
+     .name = "device",
+     .kind = CLI_TEXT,
+     .value = "NAME",
+     .help = "device to use, where the engine has a setting for it: cpu, CUDA0"},
+
+    {.id = CLI_TIME,
+     .name = "time",
+     .kind = CLI_DURATION,
+     .value = "DURATION",
+     .group = "Budget and certainty",
+     .help = "budget such as 90s or 1h30m (default: 20m)"},
+    {.id = CLI_TRIALS,
+     .name = "trials",
+     .kind = CLI_INT,
+     .value = "N",
+     .low = 1,
+     .high = 1e9,
+     .help = "most trials (default: no limit)"},
+    {.id = CLI_TRIAL_LIMIT,
+     .name = "trial-limit",
+     .kind = CLI_DURATION,
+     .value = "DURATION",
+     .help = "most one trial may take (default: three times the default's)"},
+    {.id = CLI_RUNS,
+     .name = "runs",
+     .kind = CLI_INT,
+     .value = "N",
+     .low = 1,
+     .high = 1000,
+     .help = "least measured runs of every survivor (default: the profile's)"},
+    {.id = CLI_WARMUP,
+     .name = "warmup",
+     .kind = CLI_INT,
+     .value = "N",
+     .low = 0,
+     .high = 1000,
+     .help = "warm-up runs before the first measured one (default: the profile's)"},
+    {.id = CLI_DELTA,
+     .name = "delta",
+     .kind = CLI_RATIO,
+     .value = "RATIO",
+     .low = 0.0001,
+     .high = 0.5,
+     .help = "differences below this count as equal (default: 1%)"},
+    {.id = CLI_CONFIDENCE,
+     .name = "confidence",
+     .kind = CLI_RATIO,
+     .value = "RATIO",
+     .low = 0.5,
+     .high = 0.9999,
+     .help = "how sure to be that the winner is within delta of the best (default: 95%)"},
+    {.id = CLI_SEED,
+     .name = "seed",
+     .kind = CLI_INT,
+     .value = "N",
+     .low = 0,
+     .high = 9007199254740991.0,
+     .help = "seed of the order of trials and of prompts (default: 0)"},
+    {.id = CLI_WORLD_SEED,
+     .name = "world-seed",
+     .kind = CLI_INT,
+     .value = "N",
+     .low = 0,
+     .high = 9007199254740991.0,
+     .help = "seed of a simulated machine's noise (default: 0)"},
+
+    {.id = CLI_OUT,
+     .letter = 'o',
+     .name = "output",
+     .alias = "out",
+     .kind = CLI_FOLDER,
+     .value = "DIR",
+     .group = "Where",
+     .help = "folder for the results (default: kvat_results)"},
+    {.id = CLI_LAUNCH,
+     .name = "launch",
+     .kind = CLI_TEXT,
+     .value = "PREFIX",
+     .many = true,
+     .help = "start the worker with this in front: 'srun -N1', 'ssh host'"},
+    {.id = CLI_DRY_RUN, .name = "dry-run", .help = "list what would be measured; measure nothing, write nothing"},
+    {.id = CLI_FRESH, .name = "fresh", .help = "measure again, instead of resuming or repeating an earlier run"},
+    {.id = CLI_FORCE, .name = "force", .help = "replace files in DIR that kvat did not write"},
+};
+
+/* ---- the dry run ---- */
+
+static const kvat_entry *entry_of(const kvat_outcome *outcome, size_t config) {
+    for (size_t i = 0; i < outcome->n_entries; i++)
+        if (outcome->entries[i].config == config) return &outcome->entries[i];
+    return NULL;
+}
+
+static int64_t forecast_of(const kvat_outcome *outcome, size_t config) {
+    const kvat_entry *entry = entry_of(outcome, config);
+    return entry ? entry->forecast_bytes : 0;
+}
+
+static int64_t budget_of(const kvat_tune_request *request) {
+    return request->time_ns > 0 ? request->time_ns : DEFAULT_TIME_NS;
+}
+
+static void put_config_row(kvat_buf *out, const cli_io *io, const kvat_outcome *outcome, size_t config,
+                           size_t columns) {
+    kvat_buf raw = KVAT_BUF_INIT, label = KVAT_BUF_INIT;
+    kvat_space_label(&raw, outcome->space, config);
+    cli_put(&label, io, raw.bytes);
+    kvat_buf_printf(out, "%4zu  ", config);
+    if (label.bytes) kvat_text_fit(out, label.bytes, columns > 40 ? columns - 18 : 22, 1, io->unicode);
+    kvat_buf_puts(out, "  ");
+    cli_put_size(out, forecast_of(outcome, config));
+    kvat_buf_putc(out, '\n');
+    kvat_buf_clear(&raw);
+    kvat_buf_clear(&label);
+}
+
+static void put_left_out(kvat_buf *out, const cli_io *io, const kvat_outcome *outcome) {
+    for (size_t i = 0; i < outcome->n_left_out; i++) {
+        kvat_buf_puts(out, "left out: ");
+        cli_put(out, io, outcome->left_out[i].label);
+        kvat_buf_puts(out, ": ");
+        cli_put(out, io, outcome->left_out[i].reason);
+        kvat_buf_putc(out, '\n');
+    }
+    kvat_space_left_out skipped = outcome->skipped;
+    if (skipped.lossy) kvat_buf_printf(out, "left out: %zu lossy values (--allow-lossy tries them)\n", skipped.lossy);
+    if (skipped.unstable) kvat_buf_printf(out, "left out: %zu values that are not stable (--safe)\n", skipped.unstable);
+    if (skipped.constrained)
+        kvat_buf_printf(out, "left out: %zu configurations that the engine rules out\n", skipped.constrained);
+    if (skipped.equal) kvat_buf_printf(out, "left out: %zu configurations equal to another one\n", skipped.equal);
+}
+
+static void put_budget(kvat_buf *out, const kvat_tune_request *request) {
+    kvat_buf_puts(out, "budget: ");
+    kvat_put_duration(out, budget_of(request));
+    if (request->max_trials > 0) kvat_buf_printf(out, ", %lld trials", (long long)request->max_trials);
+    kvat_buf_puts(out, "\nNothing was measured or written; the engine was only asked what it can do.\n");
+}
+
+static kvat_status show_dry_run(const cli_context *context, const kvat_outcome *outcome,
+                                const kvat_tune_request *request, kvat_error *err) {
+    kvat_buf text = KVAT_BUF_INIT;
+    size_t n = kvat_space_count(outcome->space), columns = cli_columns(&context->io->out);
+    kvat_buf_printf(&text, "%zu configuration%s; memory is a forecast\n", n, n == 1 ? "" : "s");
+    for (size_t i = 0; i < n; i++) put_config_row(&text, context->io, outcome, i, columns);
+    put_left_out(&text, context->io, outcome);
+    put_budget(&text, request);
+    return cli_out_buf(context->io, &text, err);
+}
+
+static json_t *configs_json(const kvat_outcome *outcome) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < kvat_space_count(outcome->space); i++) {
+        kvat_buf label = KVAT_BUF_INIT;
+        json_t *settings = NULL;
+        int64_t forecast = forecast_of(outcome, i);
+        kvat_space_label(&label, outcome->space, i);
+        (void)kvat_space_settings(&settings, outcome->space, i, -1, NULL);
+        json_array_append_new(list, json_pack("{s:o, s:o, s:o}", "label", cli_json_text(label.bytes), "settings",
+                                              settings ? settings : json_object(), "forecast_bytes",
+                                              forecast > 0 ? json_integer(forecast) : json_null()));
+        kvat_buf_clear(&label);
+    }
+    return list;
+}
+
+static json_t *left_out_json(const kvat_outcome *outcome) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < outcome->n_left_out; i++)
+        json_array_append_new(list, json_pack("{s:o, s:o, s:I}", "label", cli_json_text(outcome->left_out[i].label),
+                                              "reason", cli_json_text(outcome->left_out[i].reason), "forecast_bytes",
+                                              (json_int_t)outcome->left_out[i].forecast_bytes));
+    return list;
+}
+
+static json_t *dry_run_json(const kvat_outcome *outcome, const kvat_tune_request *request) {
+    return json_pack("{s:s, s:b, s:o, s:o, s:{s:i, s:i, s:i, s:i}, s:I, s:I}", "format", "kvat-tune/1", "dry_run", 1,
+                     "configurations", configs_json(outcome), "left_out", left_out_json(outcome), "skipped", "lossy",
+                     (int)outcome->skipped.lossy, "unstable", (int)outcome->skipped.unstable, "constrained",
+                     (int)outcome->skipped.constrained, "equal", (int)outcome->skipped.equal, "budget_ns",
+                     (json_int_t)budget_of(request), "max_trials", (json_int_t)request->max_trials);
+}
+
+/* ---- the result ---- */
+
+static kvat_status result_json(json_t **out, const kvat_outcome *outcome, kvat_status status, const char *directory,
+                               kvat_error *err) {
+    json_t *report = NULL, *plan = NULL;
+    kvat_status made = kvat_report_json(&report, outcome, err);
+    if (made == KVAT_OK && outcome->winner != SIZE_MAX) made = kvat_plan_make(&plan, outcome, outcome->winner, err);
+    if (made == KVAT_OK)
+        *out = json_pack("{s:s, s:b, s:s, s:i, s:o, s:O, s:O?}", "format", "kvat-tune/1", "dry_run", 0, "status",
+                         kvat_status_word(status), "exit_code", kvat_status_exit_code(status), "directory",
+                         cli_json_text(directory), "report", report, "plan", plan);
+    json_decref(report);
+    json_decref(plan);
+    return made;
+}
+
+static kvat_status show_result(const cli_context *context, const kvat_outcome *outcome, const char *directory,
+                               kvat_error *err) {
+    kvat_terminal_style style = cli_style(context->io, &context->io->out);
+    kvat_buf text = KVAT_BUF_INIT;
+    kvat_status status = kvat_report_terminal(&text, outcome, &style, directory, err);
+    if (status == KVAT_OK) return cli_out_buf(context->io, &text, err);
+    kvat_buf_clear(&text);
+    return status;
+}
+
+static kvat_status show(const cli_context *context, const kvat_outcome *outcome, const kvat_tune_request *request,
+                        kvat_status status, kvat_error *err) {
+    const char *directory = request->directory ? request->directory : cli_default_folder;
+    json_t *document = NULL;
+    kvat_status shown = KVAT_OK;
+    if (request->dry_run && context->io->json) return cli_out_json(context->io, dry_run_json(outcome, request), err);
+    if (request->dry_run) return show_dry_run(context, outcome, request, err);
+    if (!context->io->json) return show_result(context, outcome, directory, err);
+    shown = result_json(&document, outcome, status, directory, err);
+    return shown == KVAT_OK ? cli_out_json(context->io, document, err) : shown;
+}
+
+/* ---- after an interruption ---- */
+
+/** The same command line, ready to paste; without --fresh, which would begin anew. */
+static void tell_how_to_resume(const cli_context *context) {
+    kvat_buf line = KVAT_BUF_INIT;
+    kvat_buf_puts(&line, "kvat");
+    for (const char *const *word = context->argv + 1; *word; word++) {
+        if (strcmp(*word, "--fresh") == 0) continue;
+        kvat_buf_putc(&line, ' ');
+        kvat_escape_shell(&line, *word);
+    }
+    if (line.bytes) cli_next(context->io, "Resume: %s", line.bytes);
+    kvat_buf_clear(&line);
+}
+
+static bool has_outcome(kvat_status status) {
+    return status == KVAT_OK || status == KVAT_ERR_PARTIAL || status == KVAT_ERR_INFEASIBLE;
+}
+
+static kvat_status tune(cli_context *context, kvat_error *err) {
+    cli_tune_request made;
+    cli_progress progress;
+    kvat_outcome *outcome = NULL;
+    kvat_events events = {cli_progress_event, &progress};
+    cli_signals_catch(context->cancel);
+    cli_progress_init(&progress, context->io);
+    kvat_status status = cli_tune_request_make(&made, context, err);
+    if (status == KVAT_OK) status = kvat_tune(&outcome, &made.request, &events, context->cancel, err);
+    cli_progress_end(&progress);
+    if (outcome && has_outcome(status)) {
+        kvat_error show_error = KVAT_ERROR_INIT;
+        kvat_status shown = show(context, outcome, &made.request, status, &show_error);
+        if (shown != KVAT_OK) status = kvat_fail(err, shown, "%s", show_error.message);
+    }
+    if (status == KVAT_ERR_INTERRUPTED) tell_how_to_resume(context);
+    kvat_outcome_free(outcome);
+    cli_tune_request_clear(&made);
+    return status;
+}
+
+const cli_command cli_cmd_tune = {
+    .name = "tune",
+    .summary = "find the best configuration by measuring",
+    .usage = "MODEL [options]",
+    .examples = examples,
+    .about = about,
+    .arguments = arguments,
+    .options = options,
+    .n_options = CLI_COUNT(options),
+    .max_words = 1,
+    .completes = CLI_FILE,
+    .next = "Next: kvat apply DIR/best_plan.json --print-snippet",
+    .run = tune,
+};

@@ -1,0 +1,122 @@
+// One stored run with every trial as JSON, written as it is read.
+// It must not hold the run in memory, nor interpret what it reads.
+#include <string.h>
+
+#include "kvat/store.h"
+#include "runs_export.h"
+
+typedef struct exporting {
+    cli_io *io;
+    size_t n; /* trials written */
+    kvat_status status;
+    kvat_error *err;
+} exporting;
+
+/** A stored document as it stands, null when there is none: the store keeps canonical JSON. */
+static void put_document(kvat_buf *out, const char *name, const char *text) {
+    kvat_buf_printf(out, "\"%s\":%s,", name, text && *text ? text : "null");
+}
+
+static void put_text(kvat_buf *out, const char *name, const char *text) {
+    kvat_buf_printf(out, "\"%s\":", name);
+    kvat_escape_json(out, text ? text : "");
+    kvat_buf_putc(out, ',');
+}
+
+static void put_run(kvat_buf *out, const kvat_run_record *run) {
+    kvat_buf_printf(out, "{\"format\":\"kvat-export/1\",\n\"run\":%lld,", (long long)run->id);
+    put_text(out, "identity", run->identity);
+    put_text(out, "created_utc", run->created_utc);
+    put_text(out, "model", run->model_name);
+    put_text(out, "engine_name", run->engine_name);
+    put_text(out, "profile", run->profile_name);
+    put_text(out, "state", kvat_run_state_word(run->state));
+    kvat_buf_putc(out, '\n');
+    put_document(out, "request", run->request_json);
+    put_document(out, "engine", run->engine_json);
+    put_document(out, "describe", run->describe_json);
+    put_document(out, "environment", run->environment_json);
+    put_document(out, "configurations", run->space_json);
+    put_document(out, "note", run->note_json);
+    kvat_buf_puts(out, "\n\"trials\":[");
+}
+
+static bool export_header(void *user, const kvat_run_record *run) {
+    exporting *e = user;
+    kvat_buf text = KVAT_BUF_INIT;
+    put_run(&text, run);
+    e->status = cli_out_buf(e->io, &text, e->err);
+    return false;
+}
+
+/* ---- trials ---- */
+
+static json_t *timing_json(const kvat_timing *timing) {
+    json_t *tokens = json_array();
+    for (size_t i = 0; i < timing->n_tokens; i++) json_array_append_new(tokens, json_integer(timing->token_ns[i]));
+    return json_pack("{s:I, s:I, s:I, s:I, s:o}", "cell", (json_int_t)timing->cell, "sequence",
+                     (json_int_t)timing->sequence, "start_ns", (json_int_t)timing->start_ns, "ttft_ns",
+                     (json_int_t)timing->ttft_ns, "token_ns", tokens);
+}
+
+static json_t *sample_json(const kvat_sample *sample) {
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "cell", (json_int_t)sample->cell, "ttft_ns",
+                     (json_int_t)sample->ttft_ns, "ttft_worst_ns", (json_int_t)sample->ttft_worst_ns,
+                     "decode_tok_per_s", cli_json_real(sample->decode_tok_per_s), "itl_p50_ns",
+                     cli_json_real(sample->itl_p50_ns), "itl_p95_ns", cli_json_real(sample->itl_p95_ns), "itl_p99_ns",
+                     cli_json_real(sample->itl_p99_ns));
+}
+
+static json_t *lists_json(const kvat_trial_record *trial) {
+    json_t *samples = json_array(), *timings = json_array();
+    for (size_t i = 0; i < trial->n_samples; i++) json_array_append_new(samples, sample_json(&trial->samples[i]));
+    for (size_t i = 0; trial->timings && i < trial->n_timings; i++)
+        json_array_append_new(timings, timing_json(&trial->timings[i]));
+    return json_pack("{s:o, s:o}", "samples", samples, "timings", timings);
+}
+
+static json_t *trial_json(const kvat_trial_record *trial) {
+    json_t *json =
+        json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:b, s:s, s:o}", "trial", (json_int_t)trial->id, "phase",
+                  trial->phase == KVAT_PHASE_SEARCH ? "search" : "confirm", "configuration", (json_int_t)trial->config,
+                  "block", (json_int_t)trial->block, "chunk", (json_int_t)trial->chunk, "launch",
+                  (json_int_t)trial->launch, "fresh_process", trial->fresh_process, "status",
+                  kvat_trial_status_word(trial->status), "detail", cli_json_text(trial->detail));
+    json_t *figures = json_pack("{s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "peak_bytes",
+                                (json_int_t)trial->peak_bytes, "peak_source", cli_json_text(trial->peak_source),
+                                "model_bytes", (json_int_t)trial->model_bytes, "kv_bytes", (json_int_t)trial->kv_bytes,
+                                "compute_bytes", (json_int_t)trial->compute_bytes, "load_ns",
+                                (json_int_t)trial->load_ns, "prepare_ns", (json_int_t)trial->prepare_ns, "warmup_ns",
+                                (json_int_t)trial->warmup_ns, "run_ns", (json_int_t)trial->run_ns, "elapsed_ns",
+                                (json_int_t)trial->elapsed_ns, "cost_ns", (json_int_t)trial->cost_ns);
+    json_t *lists = lists_json(trial);
+    bool ok =
+        json && figures && lists && json_object_update(json, figures) == 0 && json_object_update(json, lists) == 0;
+    json_decref(figures);
+    json_decref(lists);
+    if (ok) return json;
+    json_decref(json);
+    return NULL;
+}
+
+static bool export_trial(void *user, const kvat_trial_record *trial) {
+    exporting *e = user;
+    kvat_buf text = KVAT_BUF_INIT;
+    json_t *json = trial_json(trial);
+    kvat_buf_puts(&text, e->n++ ? ",\n" : "\n");
+    e->status = json ? kvat_json_put(&text, json) : kvat_fail(e->err, KVAT_ERR_NOMEM, "out of memory");
+    json_decref(json);
+    if (e->status == KVAT_OK) e->status = cli_out_buf(e->io, &text, e->err);
+    kvat_buf_clear(&text);
+    return e->status == KVAT_OK && !e->io->out_gone && !e->io->out_errno;
+}
+
+kvat_status cli_export_run(cli_io *io, kvat_store *store, int64_t run, kvat_error *err) {
+    exporting e = {io, 0, KVAT_OK, err};
+    kvat_status status = kvat_store_get_run(store, run, export_header, &e, err);
+    if (status == KVAT_OK) status = e.status;
+    if (status == KVAT_OK) status = kvat_store_each_trial(store, run, true, export_trial, &e, err);
+    if (status == KVAT_OK) status = e.status;
+    if (status == KVAT_OK) cli_out(io, "\n]}\n", 4);
+    return status;
+}
