@@ -48,9 +48,11 @@ typedef struct kvat_search_options {
     size_t max_blocks;      /**< 0: 20 */
     size_t posterior_draws; /**< 0: 2000 */
     double sigma_floor;     /**< 0: 1e-4 */
+    bool has_incumbent;     /**< a stored earlier winner is the answer unless beaten by more than delta at 95 % */
+    size_t incumbent;
 } kvat_search_options;
 #define KVAT_SEARCH_OPTIONS_INIT                                                                                       \
-    { NULL, 0, NULL, 0, 0, 0.01, 0.95, 6, 1, 0, 0, 0, 0.0 }
+    { NULL, 0, NULL, 0, 0, 0.01, 0.95, 6, 1, 0, 0, 0, 0.0, false, 0 }
 
 typedef struct kvat_search_trial {
     size_t config;
@@ -95,7 +97,7 @@ KVAT_EXTERN kvat_status kvat_search_tell(kvat_search *search, const kvat_search_
 
 typedef enum kvat_search_stop {
     KVAT_STOP_RUNNING,
-    KVAT_STOP_CONFIDENT, /**< P_good reached its target */
+    KVAT_STOP_CONFIDENT, /**< P_good reached its target: of the answer, or of the one an incumbent was kept before */
     KVAT_STOP_ONE_LEFT,
     KVAT_STOP_BUDGET,    /**< trials or blocks used up */
     KVAT_STOP_INFEASIBLE /**< nothing works */
@@ -125,7 +127,9 @@ typedef struct kvat_search_answer {
     double p_good; /**< of the leader, over every eligible configuration tried, eliminated ones included; 0 when under
                       two blocks */
     double p_best; /**< P(the leader is the very best) */
-    double sigma;  /**< residual spread of a run's score, drift taken out; NaN before a fit exists */
+    bool incumbent_kept; /**< the leader is the stored earlier winner although another is ahead; p_good is still its own
+                          */
+    double sigma;        /**< residual spread of a run's score, drift taken out; NaN before a fit exists */
     size_t survivors, tried, trials;
     const kvat_search_standing *standing; /**< n_configs, borrowed until the next call on the search */
 } kvat_search_answer;
@@ -133,9 +137,11 @@ typedef struct kvat_search_answer {
 KVAT_EXTERN kvat_status kvat_search_answer_get(kvat_search_answer *out, kvat_search *search, kvat_error *err);
 
 /** How many trials each kind of answer will take from here, from what is known so far: ranges for the estimate shown
- * after the default's run. */
+ * after the default's run. Not a promise: the end of a race depends on how close the best are. */
 typedef struct kvat_search_outlook {
-    size_t first_guess, likely, firm; /**< further trials: one pass, two passes, typical end of the race */
+    size_t first_guess; /**< further trials to the end of the first pass */
+    size_t likely;      /**< … of the second pass, the first that can end the race */
+    size_t firm;        /**< … to the typical end at the noise seen so far */
 } kvat_search_outlook;
 KVAT_EXTERN kvat_search_outlook kvat_search_outlook_get(const kvat_search *search);
 

@@ -21,6 +21,9 @@ static kvat_status check_options(const kvat_search_options *o, kvat_error *err) 
         return kvat_fail(err, KVAT_ERR_USAGE, "a confidence of %g is not between 0 and 1", o->p_good_target);
     if (o->chunk_size < 2)
         return kvat_fail(err, KVAT_ERR_USAGE, "a chunk of %zu has no room beside its anchor", o->chunk_size);
+    if (o->has_incumbent && o->incumbent >= o->n_configs)
+        return kvat_fail(err, KVAT_ERR_USAGE, "the incumbent %zu is none of %zu configurations", o->incumbent,
+                         o->n_configs);
     if (!(o->sigma_floor >= 0) || !isfinite(o->sigma_floor))
         return kvat_fail(err, KVAT_ERR_USAGE, "sigma_floor %g is negative", o->sigma_floor);
     return KVAT_OK;

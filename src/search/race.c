@@ -23,6 +23,7 @@ typedef struct race {
     size_t anchor;     // in every chunk of this block; SIZE_MAX for none yet
     size_t duels_left; // of this block
     kvat_search_stop stop;
+    double sigma;            // of a run, at the last decision; 0 while unknown
     kvat_search_trial *plan; // chunk_size + 1, to build a proposal in
 } race;
 
@@ -87,7 +88,8 @@ static kvat_search_stop stop_reason(const race *r, const kvat__ledger *ledger, c
     const bool all_seen = whole(r) || count_survivors(ledger, false) == 1;
     if (view->has_leader && view->posterior && all_seen && !anything_needed(ledger, view)) {
         if (count_survivors(ledger, true) == 1) return KVAT_STOP_ONE_LEFT;
-        if (view->p_good[view->pick] >= ledger->options.p_good_target) return KVAT_STOP_CONFIDENT;
+        const size_t sure = view->incumbent_kept ? view->leader : view->pick;
+        if (view->p_good[sure] >= ledger->options.p_good_target) return KVAT_STOP_CONFIDENT;
     }
     return r->block >= ledger->options.max_blocks ? KVAT_STOP_BUDGET : KVAT_STOP_RUNNING;
 }
@@ -165,6 +167,7 @@ static kvat_status advance(race *r, kvat__ledger *ledger, kvat_error *err) {
     const kvat_status status = kvat__race_view_make(&view, ledger, whole(&next), err);
     if (status != KVAT_OK) return status;
     if (view.posterior && whole(&next)) eliminate(ledger, &view);
+    if (view.fit.n_arms > 0 && view.fit.residual_dof > 0) next.sigma = view.fit.sigma;
     next.stop = stop_reason(&next, ledger, &view);
     if (next.stop == KVAT_STOP_RUNNING) next_step(&next, ledger, &view);
     *r = next;
@@ -283,17 +286,45 @@ static kvat_status race_answer(kvat_search_answer *out, kvat_search_standing *st
         out->leader = view.pick;
         out->p_good = view.p_good[view.pick];
         out->p_best = view.p_best[view.pick];
+        out->incumbent_kept = view.incumbent_kept;
     }
     if (view.fit.n_arms > 0 && view.fit.residual_dof > 0) out->sigma = view.fit.sigma;
     kvat__race_view_clear(&view);
     return KVAT_OK;
 }
 
+static size_t pass_trials(size_t others, size_t chunk_size) {
+    return others + (others + chunk_size - 2) / (chunk_size - 1);
+}
+
+// What a race takes beyond two passes grows with the variance of a run: some six trials for (sigma / delta)², fitted to
+// the simulated races of bench/search. Before the spread is known it is taken as twice delta.
+static size_t duels_expected(const race *r, const kvat_search_options *o) {
+    const double ratio = r->sigma > 0 ? r->sigma / o->delta : 2;
+    return (size_t)fmin(6 * ratio * ratio, (double)(DUEL_AT * o->max_blocks));
+}
+
+static kvat_search_outlook within(kvat_search_outlook outlook, size_t most) {
+    outlook.first_guess = outlook.first_guess < most ? outlook.first_guess : most;
+    outlook.likely = outlook.likely < most ? outlook.likely : most;
+    outlook.firm = outlook.firm < most ? outlook.firm : most;
+    return outlook;
+}
+
 static kvat_search_outlook race_outlook(const void *state, const kvat__ledger *ledger) {
     const race *r = state;
-    (void)r;
-    (void)ledger;
-    return (kvat_search_outlook){0, 0, 0};
+    const kvat_search_options *o = &ledger->options;
+    kvat_search_outlook outlook = {0, 0, 0};
+    if (r->stop != KVAT_STOP_RUNNING) return outlook;
+    const size_t survivors = count_survivors(ledger, false);
+    const size_t pass = survivors > 1 ? pass_trials(survivors - 1, o->chunk_size) : o->min_runs;
+    const size_t now = r->phase == PHASE_FIRST ? pass : pass_trials(r->n_queue - r->queue_at, o->chunk_size);
+    const size_t least = survivors > 1 && o->min_runs < WHOLE_BLOCKS ? WHOLE_BLOCKS : o->min_runs;
+    if (r->block == 0) outlook.first_guess = now;
+    if (r->block < least) outlook.likely = now + (least - 1 - r->block) * pass;
+    const size_t beyond = ledger->n_told > 2 * pass ? ledger->n_told - 2 * pass : 0, duels = duels_expected(r, o);
+    outlook.firm = outlook.likely + (survivors > 1 && duels > beyond ? duels - beyond : 0);
+    return o->max_trials > 0 ? within(outlook, o->max_trials - ledger->n_told) : outlook;
 }
 
 const kvat_search_method kvat__race = {

@@ -183,9 +183,26 @@ static bool ties(const race_view *view, const kvat__ledger *ledger, size_t confi
     return view->p_good[config] >= fmin(ledger->options.p_good_target, view->p_good[view->leader]);
 }
 
+// Not yet beaten by more than delta at 95 %.
+static bool incumbent_holds(const race_view *view, const kvat__ledger *ledger) {
+    const size_t incumbent = ledger->options.incumbent;
+    if (!ledger->options.has_incumbent || incumbent == view->leader || !view->posterior) return false;
+    if (!may_lead(ledger, incumbent) || ledger->tally[incumbent].owed > 0) return false;
+    if (!kvat__race_view_comparable(view, incumbent)) return false;
+    const double ahead = view->fit.estimate[view->leader] - view->fit.estimate[incumbent] - ledger->options.delta;
+    return ahead <=
+           kvat_student_quantile(0.95, view->fit.dof) * kvat__race_view_contrast_se(view, view->leader, incumbent);
+}
+
 static void choose_pick(race_view *view, const kvat__ledger *ledger) {
     const kvat_search_config *configs = ledger->options.configs;
     view->pick = view->leader;
+    if (incumbent_holds(view, ledger)) {
+        view->pick = ledger->options.incumbent;
+        view->incumbent_kept = true;
+        return;
+    }
+    if (ledger->options.has_incumbent && view->leader == ledger->options.incumbent) return;
     if (ledger->tally[view->leader].owed > 0) return;
     for (size_t i = 0; i < ledger->options.n_configs; i++) {
         if (configs[i].preference < configs[view->pick].preference && ties(view, ledger, i)) view->pick = i;

@@ -11,8 +11,9 @@ typedef struct race_view {
     bool posterior;          // p_good and p_best mean something
     double *p_good, *p_best; // n_configs each
     bool has_leader;
-    size_t leader; // best estimate
-    size_t pick;   // after the tie rule: the answer
+    size_t leader;       // best estimate
+    size_t pick;         // after the tie rule: the answer
+    bool incumbent_kept; // pick is the incumbent, and the leader is not
 } race_view;
 
 // `whole` tells that every configuration has had two passes, without which no confidence is claimed.

@@ -4,6 +4,8 @@
 
 #include "kvat/stats.h"
 
+static const double PI = 3.14159265358979323846;
+
 // Continued fraction of the incomplete beta function by Lentz's method (Abramowitz and Stegun 26.5.8).
 static double beta_fraction(double a, double b, double x) {
     const double tiny = 1e-300;
@@ -27,21 +29,30 @@ static double beta_fraction(double a, double b, double x) {
     return result;
 }
 
-// Regularised incomplete beta I_x(a, b), with y = 1 − x given apart so that neither end loses digits.
-static double incomplete_beta(double a, double b, double x, double y) {
+// Γ(a + ½) / Γ(a). From 30 on by its series (DLMF 5.11.13): the difference of two large logarithms would lose digits.
+static double gamma_half_ratio(double a) {
+    if (a < 30) return tgamma(a + 0.5) / tgamma(a);
+    const double r = 1 / (a * a);
+    return sqrt(a) * exp((-1.0 / 8 + r * (1.0 / 192 - r * (1.0 / 640 - r * 17 / 14336))) / a);
+}
+
+// Regularised incomplete beta I_x(a, ½), with y = 1 − x given apart so that neither end loses digits.
+static double incomplete_beta_half(double a, double x, double y) {
     if (x <= 0) return 0;
     if (y <= 0) return 1;
-    const double front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log(y));
-    if (x < (a + 1) / (a + b + 2)) return front * beta_fraction(a, b, x) / a;
-    return 1 - front * beta_fraction(b, a, y) / b;
+    // x^a: through log1p when x is near 1, where a is large and log(x) would be rounded away
+    const double power = exp(a * (y < 0.5 ? log1p(-y) : log(x)));
+    const double front = gamma_half_ratio(a) / sqrt(PI) * power * sqrt(y);
+    if (x < (a + 1) / (a + 2.5)) return front * beta_fraction(a, 0.5, x) / a;
+    return 1 - front * beta_fraction(0.5, a, y) / 0.5;
 }
 
 // P(T > t), t ≥ 0.
 static double student_tail(double t, double dof) {
     if (isinf(t)) return 0;
     const double square = t * t, whole = dof + square;
-    if (isinf(square)) return 0.5 * incomplete_beta(dof / 2, 0.5, dof / t / t, 1);
-    return 0.5 * incomplete_beta(dof / 2, 0.5, dof / whole, square / whole);
+    if (isinf(square)) return 0.5 * incomplete_beta_half(dof / 2, dof / t / t, 1);
+    return 0.5 * incomplete_beta_half(dof / 2, dof / whole, square / whole);
 }
 
 static double normal_tail(double x) {

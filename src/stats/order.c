@@ -87,10 +87,7 @@ kvat_interval kvat_paired_interval(const double *differences, size_t n, double l
     return kvat_trimmed_interval(differences, n, 0, level);
 }
 
-kvat_interval kvat_trimmed_interval(const double *x, size_t n, size_t trim, double level) {
-    if (!(level > 0 && level < 1) || n < 2 || trim > (n - 2) / 2) return NO_INTERVAL;
-    double *sorted = sorted_copy(x, n);
-    if (!sorted) return NO_INTERVAL;
+static kvat_interval trimmed_interval(double *sorted, size_t n, size_t trim, double level) {
     const size_t kept = n - 2 * trim;
     const double center = kvat_mean(sorted + trim, kept);
     for (size_t i = 0; i < trim; i++) {
@@ -100,8 +97,20 @@ kvat_interval kvat_trimmed_interval(const double *x, size_t n, size_t trim, doub
     const double spread = kvat_sd(sorted, n); // of the winsorised values
     const double error = spread * sqrt((double)(n - 1) / ((double)kept * (double)(kept - 1)));
     const double reach = error * kvat_student_quantile(0.5 + level / 2, (double)(kept - 1));
-    free(sorted);
     return (kvat_interval){center, center - reach, center + reach};
+}
+
+kvat_interval kvat_trimmed_interval(const double *x, size_t n, size_t trim, double level) {
+    enum { FEW = 64 }; // differences of pairs are few: no memory is asked for, so no interval is lost for want of it
+    double few[FEW];
+    if (!(level > 0 && level < 1) || n < 2 || trim > (n - 2) / 2 || any_nan(x, n)) return NO_INTERVAL;
+    double *values = n <= FEW ? few : calloc(n, sizeof *values);
+    if (!values) return NO_INTERVAL;
+    memcpy(values, x, n * sizeof *values);
+    kvat__sort(values, n);
+    const kvat_interval result = trimmed_interval(values, n, trim, level);
+    if (values != few) free(values);
+    return result;
 }
 
 static double resampled_median(double *resample, const double *x, size_t n, kvat_rng *rng) {

@@ -1,0 +1,160 @@
+// Means, spreads, quantiles and intervals against NumPy and SciPy, and the bootstrap by its properties.
+// Must not know how they are computed.
+#include "check.h"
+
+#include <string.h>
+
+#include "data/stats/reference.h"
+#include "fail_alloc.h"
+#include "kvat/stats.h"
+
+static void order_statistics_agree_with_numpy(void **state) {
+    (void)state;
+    for (size_t i = 0; i < LENGTH(samples); i++) {
+        const double *x = samples[i].x;
+        const size_t n = samples[i].n;
+        assert_same(kvat_mean(x, n), samples[i].mean, 1e-14, 0);
+        assert_same(kvat_sd(x, n), samples[i].sd, 1e-13, 0);
+        assert_same(kvat_quantile(x, n, 0.05), samples[i].q05, 1e-14, 0);
+        assert_same(kvat_median(x, n), samples[i].q50, 1e-14, 0);
+        assert_same(kvat_quantile(x, n, 0.95), samples[i].q95, 1e-14, 0);
+        assert_same(kvat_mad_sigma(x, n), samples[i].mad, 1e-13, 0);
+    }
+}
+
+static void intervals_agree_with_scipy(void **state) {
+    (void)state;
+    for (size_t i = 0; i < LENGTH(samples); i++) {
+        const double *x = samples[i].x;
+        const size_t n = samples[i].n;
+        const kvat_interval whole = kvat_paired_interval(x, n, 0.95), trimmed = kvat_trimmed_interval(x, n, 1, 0.9);
+        if (n >= 2) assert_same(whole.value, samples[i].mean, 1e-14, 0);
+        assert_same(whole.low, samples[i].low, 1e-11, 0);
+        assert_same(whole.high, samples[i].high, 1e-11, 0);
+        assert_same(trimmed.value, samples[i].trimmed, 1e-14, 0);
+        assert_same(trimmed.low, samples[i].trimmed_low, 1e-11, 0);
+        assert_same(trimmed.high, samples[i].trimmed_high, 1e-11, 0);
+    }
+}
+
+static void an_interval_of_equal_values_is_a_point(void **state) {
+    (void)state;
+    const double x[] = {-0.25, -0.25, -0.25, -0.25};
+    const kvat_interval got = kvat_paired_interval(x, 4, 0.95);
+    assert_same(got.value, -0.25, 0, 0);
+    assert_same(got.low, -0.25, 0, 0);
+    assert_same(got.high, -0.25, 0, 0);
+}
+
+static void one_spike_does_not_move_a_trimmed_interval(void **state) {
+    (void)state;
+    double x[] = {1.1, 0.9, 1.0, 1.2, 0.8, 1.05, 0.95, 1.3};
+    const kvat_interval before = kvat_trimmed_interval(x, LENGTH(x), 1, 0.95);
+    x[7] = 1e6;
+    const kvat_interval after = kvat_trimmed_interval(x, LENGTH(x), 1, 0.95);
+    assert_memory_equal(&before, &after, sizeof before);
+}
+
+static void what_cannot_be_computed_is_nan(void **state) {
+    (void)state;
+    const double x[] = {1, 2, 3}, holed[] = {1, NAN, 3};
+    const double bad[] = {
+        kvat_mean(x, 0),
+        kvat_sd(x, 1),
+        kvat_quantile(x, 0, 0.5),
+        kvat_quantile(x, 3, -0.1),
+        kvat_quantile(x, 3, 1.1),
+        kvat_quantile(x, 3, NAN),
+        kvat_median(holed, 3),
+        kvat_mad_sigma(holed, 3),
+        kvat_paired_interval(x, 1, 0.95).low,
+        kvat_paired_interval(x, 3, 1).low,
+        kvat_trimmed_interval(x, 3, 1, 0.95).low,
+        kvat_paired_interval(holed, 3, 0.95).value,
+        kvat_bootstrap_median(x, 0, 0.95, 100, 1).value,
+        kvat_bootstrap_median(x, 3, 0.95, 0, 1).value,
+        kvat_bootstrap_median(holed, 3, 0.95, 100, 1).low,
+    };
+    for (size_t i = 0; i < LENGTH(bad); i++) assert_true(isnan(bad[i]));
+}
+
+static void the_input_is_not_changed(void **state) {
+    (void)state;
+    const double x[] = {3, 1, 2};
+    double copy[LENGTH(x)];
+    memcpy(copy, x, sizeof x);
+    kvat_median(copy, 3);
+    kvat_mad_sigma(copy, 3);
+    kvat_trimmed_interval(copy, 3, 0, 0.95);
+    kvat_bootstrap_median(copy, 3, 0.95, 10, 1);
+    assert_memory_equal(copy, x, sizeof x);
+}
+
+static void bootstrap_repeats_with_its_seed_and_encloses_the_median(void **state) {
+    (void)state;
+    double x[41];
+    kvat_rng rng;
+    kvat_rng_seed(&rng, 9);
+    for (size_t i = 0; i < LENGTH(x); i++) x[i] = kvat_rng_normal(&rng);
+    const kvat_interval a = kvat_bootstrap_median(x, LENGTH(x), 0.95, 2000, 7);
+    const kvat_interval b = kvat_bootstrap_median(x, LENGTH(x), 0.95, 2000, 7);
+    const kvat_interval few = kvat_bootstrap_median(x, LENGTH(x), 0.95, 20, 7);
+    const kvat_interval other = kvat_bootstrap_median(x, LENGTH(x), 0.95, 20, 8);
+    assert_memory_equal(&a, &b, sizeof a);
+    assert_memory_not_equal(&few, &other, sizeof few);
+    assert_same(a.value, kvat_median(x, LENGTH(x)), 0, 0);
+    assert_true(a.low < a.value && a.value < a.high);
+}
+
+static void bootstrap_covers_the_median_about_as_often_as_said(void **state) {
+    (void)state;
+    enum { WORLDS = 400, N = 21 };
+    kvat_rng rng;
+    kvat_rng_seed(&rng, 11);
+    size_t covered = 0;
+    for (size_t w = 0; w < WORLDS; w++) {
+        double x[N];
+        for (size_t i = 0; i < N; i++) x[i] = kvat_rng_normal(&rng);
+        const kvat_interval got = kvat_bootstrap_median(x, N, 0.95, 300, w);
+        covered += got.low <= 0 && 0 <= got.high;
+    }
+    assert_in_range(covered, WORLDS * 91 / 100, WORLDS * 98 / 100);
+}
+
+static void without_memory_the_answer_is_nan(void **state) {
+    (void)state;
+    const double x[] = {1, 2, 3};
+    for (size_t n = 1; n <= 2; n++) {
+        fail_alloc_arm(n, true);
+        const double median = n == 1 ? kvat_median(x, 3) : NAN, mad = n == 1 ? kvat_mad_sigma(x, 3) : NAN;
+        const kvat_interval boot = kvat_bootstrap_median(x, 3, 0.95, 10, 1);
+        assert_true(fail_alloc_disarm());
+        assert_true(isnan(median) && isnan(mad) && isnan(boot.value) && isnan(boot.low));
+    }
+}
+
+static void intervals_of_a_few_pairs_need_no_memory(void **state) {
+    (void)state;
+    const double x[] = {1, 2, 3};
+    fail_alloc_arm(1, true);
+    const kvat_interval got = kvat_paired_interval(x, 3, 0.95);
+    fail_alloc_disarm();
+    assert_same(got.value, 2, 0, 0);
+}
+
+int main(void) {
+    (void)student_cdf, (void)student_quantile, (void)normal_quantile, (void)layouts;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(order_statistics_agree_with_numpy),
+        cmocka_unit_test(intervals_agree_with_scipy),
+        cmocka_unit_test(an_interval_of_equal_values_is_a_point),
+        cmocka_unit_test(one_spike_does_not_move_a_trimmed_interval),
+        cmocka_unit_test(what_cannot_be_computed_is_nan),
+        cmocka_unit_test(the_input_is_not_changed),
+        cmocka_unit_test(bootstrap_repeats_with_its_seed_and_encloses_the_median),
+        cmocka_unit_test(bootstrap_covers_the_median_about_as_often_as_said),
+        cmocka_unit_test(without_memory_the_answer_is_nan),
+        cmocka_unit_test(intervals_of_a_few_pairs_need_no_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
