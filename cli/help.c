@@ -66,6 +66,7 @@ static void put_heading(kvat_buf *out, const cli_stream *stream, const char *tex
 /** "  left        right, wrapped": right starts on a line of its own when left is too long or the terminal narrow. */
 static void put_row(kvat_buf *out, const char *left, const char *right, size_t columns) {
     bool narrow = columns < 60;
+    if (narrow) left += strspn(left, " ");
     size_t start = narrow ? 6 : HELP_COLUMN, used = 2 + strlen(left);
     kvat_buf_printf(out, "  %s", left);
     if (narrow || used + 2 > start) {
@@ -119,7 +120,8 @@ static void put_examples(kvat_buf *out, const cli_example *examples, size_t colu
 }
 
 void cli_help_command(kvat_buf *out, const cli_command *command, const cli_stream *stream, size_t columns) {
-    cli_wrap(out, command->summary, 0, 0, columns);
+    kvat_buf_printf(out, "kvat %s: ", command->name);
+    cli_wrap(out, command->summary, strlen(command->name) + 7, 0, columns);
     kvat_buf_putc(out, '\n');
     put_heading(out, stream, "Examples");
     put_examples(out, command->examples, columns);

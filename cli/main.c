@@ -58,6 +58,14 @@ static void print_help(cli_io *io, const cli_command *command) {
     (void)cli_out_buf(io, &text, NULL);
 }
 
+static kvat_status no_command(const cli_io *io, kvat_error *err) {
+    kvat_buf text = KVAT_BUF_INIT;
+    size_t columns = cli_columns(&io->err);
+    cli_help_overview(&text, &io->err, columns < 80 ? columns : 80);
+    cli_err_buf(io, &text);
+    return kvat_fail(err, KVAT_ERR_USAGE, "a command is missing");
+}
+
 /** Parsing stops at its first error, which may stand before --json: the error is still wanted as JSON. */
 static bool asks_for_json(int argc, char **argv) {
     for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
@@ -83,10 +91,7 @@ static kvat_status run_command(cli_io *io, const cli_command *command, int argc,
 
 static kvat_status dispatch(cli_io *io, int argc, char **argv, kvat_error *err) {
     const char *name = argc > 1 ? argv[1] : "";
-    if (argc < 2) {
-        print_help(io, NULL);
-        return kvat_fail(err, KVAT_ERR_USAGE, "a command is missing");
-    }
+    if (argc < 2) return no_command(io, err);
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
         print_version(io);
         return KVAT_OK;
@@ -128,7 +133,8 @@ int main(int argc, char **argv) {
     if (status == KVAT_OK) status = cli_out_status(&io, &err);
     int code = exit_code(status);
     if (status != KVAT_OK) tell_error(&io, status, &err, code);
-    if (io.next.length > 0 && !io.json) cli_say(&io, "%s", io.next.bytes);
+    if (io.next.length > 0 && !io.json && (status == KVAT_OK || status == KVAT_ERR_INTERRUPTED))
+        cli_say(&io, "%s", io.next.bytes);
     kvat_buf_clear(&io.next);
     return code;
 }

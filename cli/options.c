@@ -264,7 +264,7 @@ kvat_status cli_subject(const char **out, const cli_args *args, size_t index, cl
                         kvat_error *err) {
     const char *word = index < args->n_words ? args->words[index] : NULL, *text = cli_text(args, id);
     if (word && text) return kvat_fail(err, KVAT_ERR_USAGE, "%s is given twice: '%s' and '%s'", what, word, text);
-    if (!word && !text) return kvat_fail(err, KVAT_ERR_USAGE, "%s is missing", what);
+    if (!word && !text) return kvat_fail(err, KVAT_ERR_USAGE, "%s is missing; see --help", what);
     *out = word ? word : text;
     return KVAT_OK;
 }
