@@ -16,9 +16,9 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define KVAT_EXTERN __attribute__((visibility("default")))
+#define KVAT_EXTERN       __attribute__((visibility("default")))
 #define KVAT_PRINTF(f, a) __attribute__((format(printf, f, a)))
-#define KVAT_MUST_CHECK __attribute__((warn_unused_result))
+#define KVAT_MUST_CHECK   __attribute__((warn_unused_result))
 #else
 #define KVAT_EXTERN
 #define KVAT_PRINTF(f, a)
@@ -28,17 +28,17 @@ extern "C" {
 /** X(name, exit code of the command line, word used in JSON) */
 #define KVAT_STATUS_LIST(X)                                                                                            \
     X(OK, 0, "ok")                                                                                                     \
-    X(ERR_INTERNAL, 1, "internal")              /**< a broken promise between our own parts */                         \
-    X(ERR_NOMEM, 1, "out_of_memory")            /**< this process could not allocate */                                \
-    X(ERR_USAGE, 2, "usage")                    /**< the request contradicts itself or names what does not exist */    \
-    X(ERR_INFEASIBLE, 3, "no_feasible")         /**< no configuration worked */                                        \
-    X(ERR_GATE, 4, "gate_failed")               /**< a regression beyond the gate */                                   \
-    X(ERR_PARTIAL, 6, "partial")                /**< nothing firm: budget ended, or not comparable */                  \
-    X(ERR_DATA, 65, "bad_data")                 /**< bad input data, or the input file is missing */                   \
-    X(ERR_ENGINE, 69, "engine_unavailable")     /**< the engine cannot be started at all */                            \
-    X(ERR_IO, 74, "io")                         /**< reading or writing failed */                                      \
-    X(ERR_BUSY, 75, "busy")                     /**< another run holds the store */                                    \
-    X(ERR_INTERRUPTED, 130, "interrupted")      /**< cancelled by the user; state saved */
+    X(ERR_INTERNAL, 1, "internal")          /**< a broken promise between our own parts */                             \
+    X(ERR_NOMEM, 1, "out_of_memory")        /**< this process could not allocate */                                    \
+    X(ERR_USAGE, 2, "usage")                /**< the request contradicts itself or names what does not exist */        \
+    X(ERR_INFEASIBLE, 3, "no_feasible")     /**< no configuration worked */                                            \
+    X(ERR_GATE, 4, "gate_failed")           /**< a regression beyond the gate */                                       \
+    X(ERR_PARTIAL, 6, "partial")            /**< nothing firm: budget ended, or not comparable */                      \
+    X(ERR_DATA, 65, "bad_data")             /**< bad input data, or the input file is missing */                       \
+    X(ERR_ENGINE, 69, "engine_unavailable") /**< the engine cannot be started at all */                                \
+    X(ERR_IO, 74, "io")                     /**< reading or writing failed */                                          \
+    X(ERR_BUSY, 75, "busy")                 /**< another run holds the store */                                        \
+    X(ERR_INTERRUPTED, 130, "interrupted")  /**< cancelled by the user; state saved */
 
 typedef enum kvat_status {
 #define KVAT_STATUS_ENUM(name, exit_code, word) KVAT_##name,
@@ -51,7 +51,9 @@ typedef struct kvat_error {
     kvat_status status;
     char message[1024];
 } kvat_error;
+// clang-format off
 #define KVAT_ERROR_INIT {KVAT_OK, {0}}
+// clang-format on
 
 /** Process exit code for `status`: 0, 1, 2, 3, 4, 6, 65, 69, 74, 75 or 130. */
 KVAT_EXTERN int kvat_status_exit_code(kvat_status status);

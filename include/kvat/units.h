@@ -2,7 +2,8 @@
  * @file units.h
  * Numbers for people: durations, sizes, counts, and their parsing from the command line.
  *
- * Formatters append to a buffer and never fail on their own account. Parsers are strict: whole text, no sign unless stated.
+ * Formatters append to a buffer and never fail on their own account. Parsers are strict: whole text, no sign unless
+ * stated.
  */
 #ifndef KVAT_UNITS_H
 #define KVAT_UNITS_H
@@ -17,9 +18,10 @@ extern "C" {
 #endif
 
 #define KVAT_NS_PER_MS INT64_C(1000000)
-#define KVAT_NS_PER_S INT64_C(1000000000)
+#define KVAT_NS_PER_S  INT64_C(1000000000)
 
-/** 812 ns · 15.3 us · 1.53 ms · 7.72 s · 3 min 12 s · 1 h 04 min: three significant digits below a minute. Pure ASCII. */
+/** 812 ns · 15.3 us · 1.53 ms · 7.72 s · 3 min 12 s · 1 h 04 min: three significant digits below a minute. Pure ASCII.
+ */
 KVAT_EXTERN void kvat_put_duration(kvat_buf *out, int64_t ns);
 /** 512 B · 26.0 MiB · 1.13 GiB: binary units, three significant digits. */
 KVAT_EXTERN void kvat_put_bytes(kvat_buf *out, int64_t bytes);
@@ -30,8 +32,8 @@ KVAT_EXTERN void kvat_put_change(kvat_buf *out, double ratio, int unicode);
 
 /** "90s", "20m", "1h30m", "250ms", bare number = seconds → nanoseconds > 0. KVAT_ERR_USAGE otherwise. */
 KVAT_EXTERN kvat_status kvat_parse_duration(int64_t *ns, const char *text, kvat_error *err);
-/** "512M", "12GiB", "1.5G", bare number = bytes; binary units → bytes > 0. KVAT_ERR_USAGE otherwise, also for "GB", which
- *  could mean either. */
+/** "512M", "12GiB", "1.5G", bare number = bytes; binary units → bytes > 0. KVAT_ERR_USAGE otherwise, also for "GB",
+ * which could mean either. */
 KVAT_EXTERN kvat_status kvat_parse_bytes(int64_t *bytes, const char *text, kvat_error *err);
 /** Decimal integer within [low, high]; `what` names it in the message. */
 KVAT_EXTERN kvat_status kvat_parse_int(int64_t *value, const char *text, int64_t low, int64_t high, const char *what,
@@ -40,7 +42,8 @@ KVAT_EXTERN kvat_status kvat_parse_int(int64_t *value, const char *text, int64_t
 KVAT_EXTERN kvat_status kvat_parse_ratio(double *value, const char *text, double low, double high, const char *what,
                                          kvat_error *err);
 
-/** Index of the candidate nearest to `word` by Damerau–Levenshtein distance, if near enough to suggest (distance ≤ 1 + length/4, both at most 64 bytes); else −1. The first wins a tie. */
+/** Index of the candidate nearest to `word` by Damerau–Levenshtein distance, if near enough to suggest (distance ≤ 1 +
+ * length/4, both at most 64 bytes); else −1. The first wins a tie. */
 KVAT_EXTERN int kvat_nearest_word(const char *word, const char *const *candidates, size_t n);
 
 /** Nanoseconds of CLOCK_MONOTONIC. For budgets and displays of the coordinator; engines are timed by their workers. */

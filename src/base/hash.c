@@ -27,7 +27,7 @@ void kvat_hash_final(char hex[KVAT_HASH_HEX], kvat_hash *hash) {
 }
 
 void kvat_hash_bytes(char hex[KVAT_HASH_HEX], const void *bytes, size_t n) {
-    kvat_hash hash;
+    kvat_hash hash = {{0}};
     kvat_hash_init(&hash);
     kvat_hash_update(&hash, bytes, n);
     kvat_hash_final(hex, &hash);

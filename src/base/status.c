@@ -49,41 +49,44 @@ static size_t append_readable(char *message, size_t length, size_t size, size_t 
     return length;
 }
 
-/* The reason, when there is one, is never what gets cut. */
-KVAT_PRINTF(3, 0)
-static void explain(kvat_error *err, const char *reason, const char *format, va_list args) {
-    /* Twice the message: every byte here takes at least one there, so that the end of a cut text is never reached.
-     * Apart from `err`, whose old message may be among the arguments. */
-    char raw[2 * sizeof err->message];
-    if (vsnprintf(raw, sizeof raw, format, args) < 0) memcpy(raw, "unknown failure", sizeof "unknown failure");
+/* Twice a message: every byte here takes at least one there, so that the end of a cut text is never reached. */
+typedef struct raw_text {
+    char bytes[2 * sizeof((kvat_error *)NULL)->message];
+} raw_text;
 
+/* The reason, when there is one, is never what gets cut. `raw` lies apart from `err`, whose old message may be in it.
+ */
+static kvat_status explain(kvat_error *err, kvat_status status, const raw_text *raw, const char *reason) {
     size_t size = sizeof err->message;
     size_t spare = reason ? strlen(": ") + strlen(reason) : 0;
-    size_t length = append_readable(err->message, 0, size, spare < size / 2 ? spare : size / 2, raw);
-    if (!reason) return;
-    length = append_readable(err->message, length, size, 0, ": ");
-    append_readable(err->message, length, size, 0, reason);
+    size_t length = append_readable(err->message, 0, size, spare < size / 2 ? spare : size / 2, raw->bytes);
+    if (reason) {
+        length = append_readable(err->message, length, size, 0, ": ");
+        append_readable(err->message, length, size, 0, reason);
+    }
+    err->status = status;
+    return status;
 }
 
 kvat_status kvat_fail(kvat_error *err, kvat_status status, const char *format, ...) {
     if (!err) return status;
+    raw_text raw = {"unknown failure"};
     va_list args;
     va_start(args, format);
-    explain(err, NULL, format, args);
+    vsnprintf(raw.bytes, sizeof raw.bytes, format, args);
     va_end(args);
-    err->status = status;
-    return status;
+    return explain(err, status, &raw, NULL);
 }
 
 kvat_status kvat_fail_errno(kvat_error *err, kvat_status status, int errnum, const char *format, ...) {
     if (errnum == ENOMEM) status = KVAT_ERR_NOMEM;
     if (!err) return status;
+    raw_text raw = {"unknown failure"};
     va_list args;
     va_start(args, format);
-    explain(err, strerror(errnum), format, args);
+    vsnprintf(raw.bytes, sizeof raw.bytes, format, args);
     va_end(args);
-    err->status = status;
-    return status;
+    return explain(err, status, &raw, strerror(errnum));
 }
 
 const char *kvat_version(void) {
