@@ -20,13 +20,14 @@ extern "C" {
 
 typedef struct json_t json_t; /* jansson's; include <jansson.h> to look inside */
 
+/** Names and values together; bounds the memory that small text can ask for. */
+#define KVAT_JSON_MAX_VALUES     (4 << 20)
 #define KVAT_JSON_MAX_DEPTH      64
 #define KVAT_JSON_MAX_FILE_BYTES ((size_t)64 << 20)
-#define KVAT_JSON_MAX_VALUES     (4 << 20) /**< names and values together: bounds the memory that small text can ask for \
-                                            */
 
 /** Parses exactly one JSON text of `n` bytes. KVAT_ERR_DATA names line and column, and `what` (a file name, say):
- *  bad syntax, depth over 64, duplicate keys, lone surrogates, invalid UTF-8, NUL inside strings, numbers out of range.
+ *  bad syntax, depth over 64, duplicate keys, lone surrogates, invalid UTF-8, NUL inside strings, numbers out of range,
+ * NUL bytes, more than 64 MiB.
  */
 KVAT_EXTERN kvat_status kvat_json_parse(json_t **out, const char *bytes, size_t n, const char *what, kvat_error *err);
 
