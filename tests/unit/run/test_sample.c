@@ -1,0 +1,134 @@
+// Tests of reading a worker's `run` answers: counts, order, depths, several sequences; everything wrong is named.
+#include "job_fixture.h"
+
+static kvat_profile *profile_of(const char *text) {
+    json_t *json = fixture_json(text);
+    kvat_profile *profile = NULL;
+    kvat_error err = KVAT_ERROR_INIT;
+    if (kvat_profile_parse(&profile, json, &err) != KVAT_OK) fail_msg("%s", err.message);
+    json_decref(json);
+    return profile;
+}
+
+static const char two_depths[] = "{\"name\": \"t\", \"cells\": [{\"context\": 4, \"output_tokens\": 2}, {\"context\": 4, "
+                                 "\"output_tokens\": 3}, {\"context\": 8, \"output_tokens\": 2}], \"weights\": {\"ttft\": "
+                                 "0.5, \"decode\": 0.3, \"memory\": 0.2}}";
+
+static kvat_trial_status read_text(kvat__measurement *m, const kvat_profile *profile, const char *text, bool with_marks,
+                                   int64_t *run_ns) {
+    memset(m, 0, sizeof *m);
+    m->n_samples = profile->n_cells;
+    m->samples = calloc(profile->n_cells, sizeof *m->samples);
+    assert_non_null(m->samples);
+    kvat__cell_group groups[8];
+    kvat__mark marks[8];
+    assert_int_equal(kvat__cell_groups(groups, profile), 1);
+    size_t n = kvat__marks_of(marks, profile, &groups[0]);
+    json_t *json = fixture_json(text);
+    *run_ns = 0;
+    kvat_trial_status status = kvat__read_run(m, json, profile, &groups[0], marks, n, with_marks, run_ns);
+    json_decref(json);
+    return status;
+}
+
+static void marks_of_a_profile_are_its_depths_with_the_longest_output(void **state) {
+    (void)state;
+    kvat_profile *profile = profile_of(two_depths);
+    kvat__cell_group groups[8];
+    kvat__mark marks[8];
+    assert_int_equal(kvat__cell_groups(groups, profile), 1);
+    assert_int_equal(groups[0].context_tokens, 10);
+    assert_int_equal(kvat__marks_of(marks, profile, &groups[0]), 2);
+    assert_int_equal(marks[0].prompt_tokens, 4);
+    assert_int_equal(marks[0].output_tokens, 3);
+    assert_int_equal(marks[1].prompt_tokens, 8);
+    assert_int_equal(marks[1].output_tokens, 2);
+    kvat_profile_free(profile);
+}
+
+static void shorter_outputs_are_the_beginning_of_the_longest(void **state) {
+    (void)state;
+    kvat_profile *profile = profile_of(two_depths);
+    kvat__measurement m;
+    int64_t run_ns;
+    const char *text = "{\"status\": \"ok\", \"start_ns\": 100, \"now_ns\": 2000, \"marks\": ["
+                       "{\"prompt_tokens\": 4, \"ttft_ns\": 400, \"sequences\": [{\"token_ns\": [500, 600, 800]}]},"
+                       "{\"prompt_tokens\": 8, \"ttft_ns\": 900, \"sequences\": [{\"token_ns\": [1500, 1550]}]}]}";
+    assert_int_equal(read_text(&m, profile, text, true, &run_ns), KVAT_TRIAL_OK);
+    assert_int_equal(run_ns, 1900);
+    assert_int_equal(m.n_timings, 2);
+    assert_int_equal(m.samples[0].ttft_ns, 400);
+    assert_float_equal(m.samples[0].decode_tok_per_s, 1e9 / 100, 1e-6);     /* 1 token in 100 ns */
+    assert_float_equal(m.samples[1].decode_tok_per_s, 2 * 1e9 / 300, 1e-6); /* 2 tokens in 300 ns */
+    assert_int_equal(m.samples[2].ttft_ns, 900);
+    assert_float_equal(m.samples[2].decode_tok_per_s, 1e9 / 50, 1e-6);
+    kvat__measurement_clear(&m);
+    kvat_profile_free(profile);
+}
+
+static void ttft_of_a_plain_run_is_the_first_token_after_the_start(void **state) {
+    (void)state;
+    kvat_profile *profile = profile_of("{\"name\": \"t\", \"context\": [4], \"output_tokens\": [3], \"batch\": [2], \"weights\": "
+                                       "{\"ttft\": 0.5, \"decode\": 0.3, \"memory\": 0.2}}");
+    kvat__measurement m;
+    int64_t run_ns;
+    const char *text = "{\"status\": \"ok\", \"start_ns\": 1000, \"sequences\": ["
+                       "{\"prompt_tokens\": 4, \"token_ns\": [1500, 1600, 1700]},"
+                       "{\"prompt_tokens\": 4, \"token_ns\": [1700, 1800, 1900]}]}";
+    assert_int_equal(read_text(&m, profile, text, false, &run_ns), KVAT_TRIAL_OK);
+    assert_int_equal(m.samples[0].ttft_ns, 600);       /* mean of 500 and 700 */
+    assert_int_equal(m.samples[0].ttft_worst_ns, 700);
+    assert_float_equal(m.samples[0].decode_tok_per_s, 2e7, 1e-3); /* 10⁷ each, summed */
+    kvat__measurement_clear(&m);
+    kvat_profile_free(profile);
+}
+
+static void wrong_answers_are_named(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        bool marks;
+        kvat_trial_status status;
+        const char *says;
+    } cases[] = {
+        {"{\"status\": \"timeout\"}", true, KVAT_TRIAL_TIMEOUT, "time limit"},
+        {"{\"status\": \"fine\"}", true, KVAT_TRIAL_PROTOCOL_ERROR, "unknown status"},
+        {"{}", true, KVAT_TRIAL_PROTOCOL_ERROR, "start_ns"},
+        {"{\"start_ns\": 1, \"marks\": []}", true, KVAT_TRIAL_PROTOCOL_ERROR, "0 marks"},
+        {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 5, \"ttft_ns\": 1, \"sequences\": []}, {}]}", true,
+         KVAT_TRIAL_PROTOCOL_ERROR, "not at 4 tokens"},
+        {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"sequences\": []}, {}]}", true, KVAT_TRIAL_PROTOCOL_ERROR,
+         "ttft_ns"},
+        {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"ttft_ns\": 9, \"sequences\": []}, {}]}", true,
+         KVAT_TRIAL_INVALID, "0 sequences"},
+        {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"ttft_ns\": 9, \"sequences\": [{\"token_ns\": [10, 20]}]}, "
+         "{}]}",
+         true, KVAT_TRIAL_INVALID, "2 output tokens where 3"},
+        {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"ttft_ns\": 9, \"sequences\": [{\"token_ns\": [10, 30, "
+         "20]}]}, {}]}",
+         true, KVAT_TRIAL_PROTOCOL_ERROR, ""},
+        {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"ttft_ns\": 9, \"sequences\": [{\"token_ns\": [10, \"x\", "
+         "20]}]}, {}]}",
+         true, KVAT_TRIAL_PROTOCOL_ERROR, "no clock reading"},
+    };
+    kvat_profile *profile = profile_of(two_depths);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvat__measurement m;
+        int64_t run_ns;
+        kvat_trial_status status = read_text(&m, profile, cases[i].text, cases[i].marks, &run_ns);
+        if (status != cases[i].status || !strstr(m.detail.bytes ? m.detail.bytes : "", cases[i].says))
+            fail_msg("case %zu: %s: %s", i, kvat_trial_status_word(status), m.detail.bytes);
+        kvat__measurement_clear(&m);
+    }
+    kvat_profile_free(profile);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(marks_of_a_profile_are_its_depths_with_the_longest_output),
+        cmocka_unit_test(shorter_outputs_are_the_beginning_of_the_longest),
+        cmocka_unit_test(ttft_of_a_plain_run_is_the_first_token_after_the_start),
+        cmocka_unit_test(wrong_answers_are_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
