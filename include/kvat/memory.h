@@ -3,8 +3,10 @@
  * What a configuration should occupy, from the metadata a worker declares: nothing that cannot fit is ever started.
  *
  * KV bytes = Σ groups layers × cells × (row(type_k, k_elements) + row(type_v, v_elements)), where
- *   cells  = context padded to `cell_padding`, for `sequences` that do not share the cache: pad(pad(context)/sequences) × sequences,
- *   window layers: pad(min(cells, window + ubatch)) unless the full window is kept,
+ *   cells  = pad(context) to `cell_padding` when the sequences share one cache,
+ *            else pad(pad(context) / sequences) for each of them, times `sequences`,
+ *   window layers: pad(min(cells, window + ubatch)) in place of the cells of one cache, unless the full window is kept;
+ *            the windows of sequences that share one cache lie side by side: window × sequences,
  *   row(type, n) = n / block × bytes.
  * Checked byte for byte against the engine's own breakdown in tests/engines.
  */

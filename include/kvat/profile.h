@@ -53,12 +53,13 @@ KVAT_EXTERN const char *kvat_profile_builtin_name(size_t index);
 KVAT_EXTERN kvat_status kvat_profile_builtin(kvat_profile **out, const char *name, kvat_error *err);
 /** From JSON. KVAT_ERR_DATA names the member and the allowed range: weights that do not sum to 1 (± 1e-6), negative, empty lists, unknown members… */
 KVAT_EXTERN kvat_status kvat_profile_parse(kvat_profile **out, const json_t *json, kvat_error *err);
-/** A built-in name, or the path of a JSON file (anything with a '/' or ending in ".json"). */
+/** A built-in name, or the path of a JSON file (anything with a '/' or ending in ".json") of at most 1 MiB. A relative path of its
+ *  prompts counts from the folder of that file. */
 KVAT_EXTERN kvat_status kvat_profile_find(kvat_profile **out, const char *name_or_path, kvat_error *err);
 KVAT_EXTERN void kvat_profile_free(kvat_profile *profile);
 
 /** Command-line overrides: lists are comma-separated ("2048,8192"); NULL leaves a list alone, 0 a number. New cells have equal weights
- *  unless the lists kept their length. KVAT_ERR_USAGE names the flag. */
+ *  unless the lists kept their length: then the i-th length takes the place of the i-th. KVAT_ERR_USAGE names the flag. */
 typedef struct kvat_profile_overrides {
     const char *context, *output_tokens, *batch;
     const char *weights; /**< "ttft=0.5,decode=0.35,memory=0.15" */
@@ -76,7 +77,7 @@ KVAT_EXTERN kvat_status kvat_profile_override(kvat_profile *profile, const kvat_
 KVAT_EXTERN kvat_status kvat_profile_fit(kvat_profile *profile, int64_t training_context_tokens, bool typed,
                                          kvat_error *err);
 
-/** Largest P + N over the cells of `sequences` (0: of all). One deployed context serves every cell. */
+/** Largest P + N over the cells, of one sequence. One deployed context serves every cell. */
 KVAT_EXTERN int64_t kvat_profile_context_tokens(const kvat_profile *profile);
 KVAT_EXTERN int64_t kvat_profile_sequences(const kvat_profile *profile); /**< largest batch */
 /** As JSON (schemas/profile.schema.json; text of prompts left out: a hash of the file's path is not kept either). New reference. */

@@ -58,12 +58,14 @@ typedef struct kvat_knob {
 typedef struct kvat_knobs kvat_knobs;
 
 /** Reads the `knobs` array of `describe` (or of a surface). KVAT_ERR_DATA names the knob and member: unknown default,
- *  duplicate names or values, a `requires` that names what does not exist, and so on. */
+ *  duplicate names or values, a `requires` that names what does not exist or that the defaults break, and so on. Names have 1 to 64
+ *  bytes, value texts 1 to 256, both any text without control characters, kept raw: sinks escape. "all" and "context_tokens" are no
+ *  names. A value is as lossy and as unstable as what it resolves to. */
 KVAT_EXTERN kvat_status kvat_knobs_parse(kvat_knobs **out, const json_t *array, kvat_error *err);
 KVAT_EXTERN void kvat_knobs_free(kvat_knobs *knobs);
 KVAT_EXTERN size_t kvat_knobs_count(const kvat_knobs *knobs);
 KVAT_EXTERN const kvat_knob *kvat_knobs_at(const kvat_knobs *knobs, size_t index);
-/** Index of the knob of that name or concept, or SIZE_MAX. */
+/** Index of the knob of that name, or of that concept when exactly one knob has it; else SIZE_MAX. */
 KVAT_EXTERN size_t kvat_knobs_find(const kvat_knobs *knobs, const char *name);
 /** Level whose text is `text` (integers compared as numbers), or SIZE_MAX. */
 KVAT_EXTERN size_t kvat_knob_level(const kvat_knob *knob, const char *text);
@@ -81,7 +83,7 @@ typedef struct kvat_space_request {
     size_t n_sweep;
     bool safe;              /**< only stable values */
     bool allow_lossy;       /**< keep lossy values; else they are left out (and counted) */
-    int64_t context_tokens; /**< context size of the workload, for `at_most` */
+    int64_t context_tokens; /**< context size of the workload, for `at_most`; 0 unknown */
     size_t max_configs;     /**< refuse more than this; 0 means KVAT_SPACE_MAX */
 } kvat_space_request;
 #define KVAT_SPACE_MAX 1024
@@ -104,11 +106,12 @@ KVAT_EXTERN size_t kvat_space_changes(const kvat_space *space, size_t config);
 /** Costliest scope in which two configurations differ; KVAT_SCOPE_REQUEST also when they are equal. */
 KVAT_EXTERN kvat_scope kvat_space_distance(const kvat_space *space, size_t a, size_t b);
 /** Removes configurations for which `drop[config]` is true (never number 0 unless told so: then 0 becomes what was first after it).
- *  Indices close up. `drop` has kvat_space_count() places. */
+ *  Indices close up. `drop` has kvat_space_count() places. When all are to go, nothing happens: a space is never empty. */
 KVAT_EXTERN void kvat_space_remove(kvat_space *space, const bool *drop);
 /** What was left out on the way, for the user. */
 typedef struct kvat_space_left_out {
-    size_t lossy, unstable, constrained, equal;
+    size_t lossy, unstable;    /**< values of knobs */
+    size_t constrained, equal; /**< configurations: forbidden by `requires`; the same in force as another */
 } kvat_space_left_out;
 KVAT_EXTERN kvat_space_left_out kvat_space_skipped(const kvat_space *space);
 /** True when the knob takes more than one value in the space. */
@@ -117,7 +120,8 @@ KVAT_EXTERN bool kvat_space_tuned(const kvat_space *space, size_t knob);
 /** Settings of a configuration as a JSON object {name: string or integer}, of one scope or (scope < 0) of all. New reference. */
 KVAT_EXTERN kvat_status kvat_space_settings(json_t **out, const kvat_space *space, size_t config, int scope,
                                             kvat_error *err);
-/** What the engine should report as in force for `settings`: after `aliases` and `at_most`. New reference. */
+/** What the engine should report as in force for `settings`: after `aliases` and `at_most`. Knobs that are not in `settings` count at
+ *  their defaults, so give all that bear on each other. `context_tokens` ≤ 0: unknown, bounds nothing. New reference. */
 KVAT_EXTERN kvat_status kvat_knobs_effective(json_t **out, const kvat_knobs *knobs, const json_t *settings,
                                              int64_t context_tokens, kvat_error *err);
 /** "threads 2, ubatch-size 256" (the knobs that differ from the default) or "default". Appended unescaped. */

@@ -48,7 +48,7 @@ typedef struct kvat_sample {
     int64_t ttft_ns; /**< mean over sequences */
     int64_t ttft_worst_ns;
     double decode_tok_per_s; /**< summed over sequences; (tokens − 1) ÷ (last − first) each */
-    double itl_p50_ns, itl_p95_ns, itl_p99_ns;
+    double itl_p50_ns, itl_p95_ns, itl_p99_ns; /**< of the gaps between tokens, linear between order statistics (type 7) */
 } kvat_sample;
 
 /** Log metrics of a run, weighted over cells: natural logarithms of seconds, tokens/s and bytes. */
@@ -62,11 +62,13 @@ KVAT_EXTERN kvat_status kvat_score_parts_of(kvat_score_parts *out, const kvat_pr
 /** s of the formula above. */
 KVAT_EXTERN double kvat_score(const kvat_profile *profile, const kvat_score_parts *parts);
 
-/** Fills a sample from token times. `token_ns` holds `n` clock readings, ascending; KVAT_ERR_DATA when they are not, or n < 2. For several
+/** Fills a sample from token times. `token_ns` holds `n` clock readings, ascending (neighbours may be equal, first and last may
+ *  not); KVAT_ERR_DATA when they are not, or n < 2. For several
  *  sequences call once each and combine with kvat_sample_merge(). */
 KVAT_EXTERN kvat_status kvat_sample_of(kvat_sample *out, size_t cell, int64_t ttft_ns, const int64_t *token_ns,
                                        size_t n, kvat_error *err);
-/** Adds a further sequence of the same cell: `n_before` sequences are in `into` already. */
+/** Adds a further sequence of the same cell: `n_before` sequences are in `into` already. TTFT and the ITL percentiles become means over
+ *  sequences, decode speeds are summed. */
 KVAT_EXTERN void kvat_sample_merge(kvat_sample *into, const kvat_sample *other, size_t n_before);
 
 #ifdef __cplusplus
