@@ -24,14 +24,14 @@ static const char fixture_describe[] =
     "{\"name\": \"flash-attn\", \"concept\": \"attention\", \"type\": \"enum\", \"values\": [\"on\", \"off\"], \"default\": "
     "\"on\", \"search\": [\"on\", \"off\"], \"scope\": \"context\", \"affects\": [\"ttft\"]}]}";
 
-static json_t *fixture_json(const char *text) {
+static inline json_t *fixture_json(const char *text) {
     json_t *json = NULL;
     kvat_error err = KVAT_ERROR_INIT;
     assert_int_equal(kvat_json_parse(&json, text, strlen(text), "fixture", &err), KVAT_OK);
     return json;
 }
 
-static kvat__job *fixture_job(int64_t budget_ns) {
+static inline kvat__job *fixture_job(int64_t budget_ns) {
     kvat_tune_request request = KVAT_TUNE_REQUEST_INIT;
     request.model = "toy";
     request.profile = "ci-micro";
@@ -49,14 +49,14 @@ static kvat__job *fixture_job(int64_t budget_ns) {
 }
 
 /** True speed-up of a configuration in score units: two threads are best, flash attention off is worse. */
-static double fixture_truth(const kvat__job *job, size_t config) {
+static inline double fixture_truth(const kvat__job *job, size_t config) {
     const uint16_t *levels = kvat_space_levels(job->space, config);
     static const double by_threads[] = {-0.10, 0.08, 0.0};
     return by_threads[levels[0]] - (levels[1] ? 0.05 : 0.0);
 }
 
 /** What the pretended machine answers for a step; `samples` has one place. */
-static kvat_trial_record fixture_measure(const kvat__job *job, const kvat__step *step, kvat_sample *samples,
+static inline kvat_trial_record fixture_measure(const kvat__job *job, const kvat__step *step, kvat_sample *samples,
                                          int64_t *clock_ns, kvat_rng *rng) {
     double speed = exp(fixture_truth(job, step->config) + 0.002 * kvat_rng_normal(rng));
     samples[0] = (kvat_sample){.cell = 0,
