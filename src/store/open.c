@@ -12,6 +12,7 @@
 #include "kvat/file.h"
 
 enum { BUSY_TIMEOUT_MS = 5000 };
+enum { HEADER_BYTES = 100, APPLICATION_ID_AT = 68 }; /* SQLite's file format */
 
 /** The folder is resolved, so that SQLite can be told to follow no link at all; the file itself must be no link. */
 static kvat_status resolve(char **out, const char *path, kvat_store_mode mode, kvat_error *err) {
@@ -82,18 +83,31 @@ static void db_close(kvat_store *store) {
     store->db = NULL;
 }
 
-/** Looks at the header alone, on a connection that cannot write, not even to recover. */
+/** The file's first bytes, by SQLite's own descriptor: closing another one would drop the locks of a connection that
+ * this process may have to the same file. Nothing is interpreted, so a store that needs recovery is still seen as one.
+ */
+static kvat_status read_header(unsigned char header[HEADER_BYTES], kvat_store *store, kvat_error *err) {
+    sqlite3_file *file = NULL;
+    kvat_status status = db_open(store, SQLITE_OPEN_READONLY, "?immutable=1", err);
+    if (status != KVAT_OK) return status;
+    int rc = sqlite3_file_control(store->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    if (rc == SQLITE_OK) rc = file->pMethods->xRead(file, header, HEADER_BYTES, 0);
+    if (rc == SQLITE_IOERR_SHORT_READ) rc = SQLITE_OK; /* the rest is zeros */
+    if (rc != SQLITE_OK) status = kvat__sql_fail(store, rc, "read its header", err);
+    return status;
+}
+
+static bool is_ours(const unsigned char header[HEADER_BYTES]) {
+    const unsigned char *id = header + APPLICATION_ID_AT;
+    uint32_t value = (uint32_t)id[0] << 24 | (uint32_t)id[1] << 16 | (uint32_t)id[2] << 8 | id[3];
+    return memcmp(header, "SQLite format 3", 16) == 0 && value == KVAT__APPLICATION_ID;
+}
+
 static kvat_status check_ours(kvat_store *store, kvat_error *err) {
-    int64_t id = 0;
-    kvat_error detail = KVAT_ERROR_INIT;
-    kvat_status status = db_open(store, SQLITE_OPEN_READONLY, "?immutable=1", &detail);
-    if (status == KVAT_OK) status = kvat__sql_int(&id, store, "PRAGMA application_id", "read its header", &detail);
+    unsigned char header[HEADER_BYTES] = {0};
+    kvat_status status = read_header(header, store, err);
     db_close(store);
-    if (status != KVAT_OK && status != KVAT_ERR_DATA) {
-        if (err) *err = detail;
-        return status;
-    }
-    if (status == KVAT_OK && id == KVAT__APPLICATION_ID) return KVAT_OK;
+    if (status != KVAT_OK || is_ours(header)) return status;
     return kvat_fail(err, KVAT_ERR_DATA, "%s is no kvat store; it was left as it is: choose another folder or move it",
                      store->path);
 }
@@ -184,19 +198,24 @@ static kvat_status read_start(kvat_store *store, const char *parameters, kvat_er
     return status;
 }
 
-/** On a medium that cannot be written, SQLite has no place for its index of the log; without a log none is needed. */
-static bool log_is_empty(const kvat_store *store) {
+static bool has_side_file(const kvat_store *store, const char *suffix) {
     struct stat info;
     kvat_buf path = KVAT_BUF_INIT;
-    kvat_buf_printf(&path, "%s-wal", store->path);
-    bool empty = path.status == KVAT_OK && (lstat(path.bytes, &info) != 0 ? errno == ENOENT : info.st_size == 0);
+    kvat_buf_printf(&path, "%s%s", store->path, suffix);
+    bool absent = path.status == KVAT_OK && (lstat(path.bytes, &info) != 0 ? errno == ENOENT : info.st_size == 0);
     kvat_buf_clear(&path);
-    return empty;
+    return !absent;
+}
+
+/** On a medium that cannot be written, SQLite has no place for its index of the log. With neither log nor journal the
+ * file is all there is, and can be read without one. */
+static bool is_whole_alone(const kvat_store *store) {
+    return !has_side_file(store, "-wal") && !has_side_file(store, "-journal");
 }
 
 static kvat_status open_read(kvat_store *store, const kvat__schema *schema, kvat_error *err) {
     kvat_status status = read_start(store, "", err);
-    if (status == KVAT_ERR_IO && log_is_empty(store)) {
+    if (status == KVAT_ERR_IO && is_whole_alone(store)) {
         db_close(store);
         status = read_start(store, "?immutable=1", err);
     }

@@ -9,3 +9,4 @@ add_custom_command(
   DEPENDS ${migrations} ${PROJECT_SOURCE_DIR}/src/store/embed_migrations.cmake
   COMMENT "Embedding the store's migrations" VERBATIM)
 target_sources(kvat_store PRIVATE ${migrations_c})
+target_link_libraries(kvat_store PUBLIC m)
