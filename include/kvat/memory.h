@@ -31,11 +31,11 @@ KVAT_EXTERN void kvat_memory_model_free(kvat_memory_model *model);
 typedef struct kvat_memory_setup {
     const char *type_k, *type_v; /**< names of the model's `types` */
     int64_t context_tokens;
-    int64_t sequences;   /**< ≥ 1 */
+    int64_t sequences;     /**< ≥ 1 */
     int64_t ubatch_tokens; /**< physical batch; 0 unknown */
     int64_t batch_tokens;  /**< logical batch; 0 unknown */
-    bool unified;        /**< sequences share one cache */
-    bool window_full;    /**< window layers keep every cell */
+    bool unified;          /**< sequences share one cache */
+    bool window_full;      /**< window layers keep every cell */
 } kvat_memory_setup;
 
 typedef struct kvat_memory_forecast {

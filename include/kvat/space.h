@@ -39,7 +39,7 @@ typedef struct kvat_knob_value {
 } kvat_knob_value;
 
 typedef struct kvat_knob {
-    const char *name;    /**< the engine's own name, unique */
+    const char *name;         /**< the engine's own name, unique */
     const char *concept_word; /**< shared vocabulary, e.g. "kv.type.k"; "" when none (`concept` is a word of C++) */
     const char *help;
     kvat_knob_type type;
@@ -47,20 +47,20 @@ typedef struct kvat_knob {
     const kvat_knob_value *values;
     size_t n_values; /**< 1 … KVAT_KNOB_MAX_VALUES */
     size_t default_level;
-    const char *apply_env; /**< process scope: environment variable, or NULL */
-    const char *apply_arg; /**< process scope: argument, or NULL */
+    const char *apply_env;      /**< process scope: environment variable, or NULL */
+    const char *apply_arg;      /**< process scope: argument, or NULL */
     const char *const *at_most; /**< NULL-terminated names, or NULL */
 } kvat_knob;
 
 #define KVAT_KNOB_MAX_VALUES 256
-#define KVAT_KNOBS_MAX 128
+#define KVAT_KNOBS_MAX       128
 
 typedef struct kvat_knobs kvat_knobs;
 
 /** Reads the `knobs` array of `describe` (or of a surface). KVAT_ERR_DATA names the knob and member: unknown default,
- *  duplicate names or values, a `requires` that names what does not exist or that the defaults break, and so on. Names have 1 to 64
- *  bytes, value texts 1 to 256, both any text without control characters, kept raw: sinks escape. "all" and "context_tokens" are no
- *  names. A value is as lossy and as unstable as what it resolves to. */
+ *  duplicate names or values, a `requires` that names what does not exist or that the defaults break, and so on. Names
+ * have 1 to 64 bytes, value texts 1 to 256, both any text without control characters, kept raw: sinks escape. "all" and
+ * "context_tokens" are no names. A value is as lossy and as unstable as what it resolves to. */
 KVAT_EXTERN kvat_status kvat_knobs_parse(kvat_knobs **out, const json_t *array, kvat_error *err);
 KVAT_EXTERN void kvat_knobs_free(kvat_knobs *knobs);
 KVAT_EXTERN size_t kvat_knobs_count(const kvat_knobs *knobs);
@@ -90,8 +90,8 @@ typedef struct kvat_space_request {
 
 typedef struct kvat_space kvat_space;
 
-/** KVAT_ERR_USAGE: unknown knob or value (nearest suggested), a fixed value outside `values`, contradictory settings, too many
- *  configurations (says how many and what to narrow). */
+/** KVAT_ERR_USAGE: unknown knob or value (nearest suggested), a fixed value outside `values`, contradictory settings,
+ * too many configurations (says how many and what to narrow). */
 KVAT_EXTERN kvat_status kvat_space_new(kvat_space **out, const kvat_knobs *knobs, const kvat_space_request *request,
                                        kvat_error *err);
 KVAT_EXTERN void kvat_space_free(kvat_space *space);
@@ -105,8 +105,9 @@ KVAT_EXTERN bool kvat_space_lossy(const kvat_space *space, size_t config);
 KVAT_EXTERN size_t kvat_space_changes(const kvat_space *space, size_t config);
 /** Costliest scope in which two configurations differ; KVAT_SCOPE_REQUEST also when they are equal. */
 KVAT_EXTERN kvat_scope kvat_space_distance(const kvat_space *space, size_t a, size_t b);
-/** Removes configurations for which `drop[config]` is true (never number 0 unless told so: then 0 becomes what was first after it).
- *  Indices close up. `drop` has kvat_space_count() places. When all are to go, nothing happens: a space is never empty. */
+/** Removes configurations for which `drop[config]` is true (never number 0 unless told so: then 0 becomes what was
+ * first after it). Indices close up. `drop` has kvat_space_count() places. When all are to go, nothing happens: a space
+ * is never empty. */
 KVAT_EXTERN void kvat_space_remove(kvat_space *space, const bool *drop);
 /** What was left out on the way, for the user. */
 typedef struct kvat_space_left_out {
@@ -117,16 +118,19 @@ KVAT_EXTERN kvat_space_left_out kvat_space_skipped(const kvat_space *space);
 /** True when the knob takes more than one value in the space. */
 KVAT_EXTERN bool kvat_space_tuned(const kvat_space *space, size_t knob);
 
-/** Settings of a configuration as a JSON object {name: string or integer}, of one scope or (scope < 0) of all. New reference. */
+/** Settings of a configuration as a JSON object {name: string or integer}, of one scope or (scope < 0) of all. New
+ * reference. */
 KVAT_EXTERN kvat_status kvat_space_settings(json_t **out, const kvat_space *space, size_t config, int scope,
                                             kvat_error *err);
-/** What the engine should report as in force for `settings`: after `aliases` and `at_most`. Knobs that are not in `settings` count at
- *  their defaults, so give all that bear on each other. `context_tokens` ≤ 0: unknown, bounds nothing. New reference. */
+/** What the engine should report as in force for `settings`: after `aliases` and `at_most`. Knobs that are not in
+ * `settings` count at their defaults, so give all that bear on each other. `context_tokens` ≤ 0: unknown, bounds
+ * nothing. New reference. */
 KVAT_EXTERN kvat_status kvat_knobs_effective(json_t **out, const kvat_knobs *knobs, const json_t *settings,
                                              int64_t context_tokens, kvat_error *err);
 /** "threads 2, ubatch-size 256" (the knobs that differ from the default) or "default". Appended unescaped. */
 KVAT_EXTERN void kvat_space_label(kvat_buf *out, const kvat_space *space, size_t config);
-/** Stable identity of a configuration: SHA-256 over the canonical JSON of its settings. `hex` has KVAT_HASH_HEX places. */
+/** Stable identity of a configuration: SHA-256 over the canonical JSON of its settings. `hex` has KVAT_HASH_HEX places.
+ */
 KVAT_EXTERN kvat_status kvat_space_identity(char *hex, const kvat_space *space, size_t config, kvat_error *err);
 
 #ifdef __cplusplus

@@ -2,9 +2,8 @@
  * @file trial.h
  * A trial: one configuration measured once over all cells of a workload, and what it scored.
  *
- * The score of a run (design: a weighted geometric mean, so it cannot saturate and adding a candidate cannot change an order):
- *   s = Σ_cells w_cell · ( −w_t·ln TTFT + w_d·ln decode ) − w_m·ln peak
- * shown as 100·exp(s − s_default).
+ * The score of a run (design: a weighted geometric mean, so it cannot saturate and adding a candidate cannot change an
+ * order): s = Σ_cells w_cell · ( −w_t·ln TTFT + w_d·ln decode ) − w_m·ln peak shown as 100·exp(s − s_default).
  */
 #ifndef KVAT_TRIAL_H
 #define KVAT_TRIAL_H
@@ -27,15 +26,15 @@ extern "C" {
     X(OOM_HOST, "oom_host")                                                                                            \
     X(OOM_DEVICE, "oom_device")                                                                                        \
     X(UNSUPPORTED, "unsupported")                                                                                      \
-    X(INVALID, "invalid")               /**< settings not in force, fewer tokens than asked, … */                      \
+    X(INVALID, "invalid") /**< settings not in force, fewer tokens than asked, … */                                  \
     X(PROTOCOL_ERROR, "protocol_error")                                                                                \
-    X(VOIDED, "voided")                 /**< measured under a named disturbance (suspend, swap, …): not used */
+    X(VOIDED, "voided") /**< measured under a named disturbance (suspend, swap, …): not used */
 
 typedef enum kvat_trial_status {
 #define KVAT_TRIAL_ENUM(name, word) KVAT_TRIAL_##name,
     KVAT_TRIAL_STATUS_LIST(KVAT_TRIAL_ENUM)
 #undef KVAT_TRIAL_ENUM
-    KVAT_TRIAL_STATUS_COUNT
+        KVAT_TRIAL_STATUS_COUNT
 } kvat_trial_status;
 
 KVAT_EXTERN const char *kvat_trial_status_word(kvat_trial_status status);
@@ -44,11 +43,12 @@ KVAT_EXTERN int kvat_trial_status_parse(const char *word);
 
 /** Figures of one cell. */
 typedef struct kvat_sample {
-    size_t cell; /**< index into the profile's cells */
+    size_t cell;     /**< index into the profile's cells */
     int64_t ttft_ns; /**< mean over sequences */
     int64_t ttft_worst_ns;
     double decode_tok_per_s; /**< summed over sequences; (tokens − 1) ÷ (last − first) each */
-    double itl_p50_ns, itl_p95_ns, itl_p99_ns; /**< of the gaps between tokens, linear between order statistics (type 7) */
+    double itl_p50_ns, itl_p95_ns,
+        itl_p99_ns; /**< of the gaps between tokens, linear between order statistics (type 7) */
 } kvat_sample;
 
 /** Log metrics of a run, weighted over cells: natural logarithms of seconds, tokens/s and bytes. */
@@ -62,13 +62,13 @@ KVAT_EXTERN kvat_status kvat_score_parts_of(kvat_score_parts *out, const kvat_pr
 /** s of the formula above. */
 KVAT_EXTERN double kvat_score(const kvat_profile *profile, const kvat_score_parts *parts);
 
-/** Fills a sample from token times. `token_ns` holds `n` clock readings, ascending (neighbours may be equal, first and last may
- *  not); KVAT_ERR_DATA when they are not, or n < 2. For several
- *  sequences call once each and combine with kvat_sample_merge(). */
+/** Fills a sample from token times. `token_ns` holds `n` clock readings, ascending (neighbours may be equal, first and
+ * last may not); KVAT_ERR_DATA when they are not, or n < 2. For several sequences call once each and combine with
+ * kvat_sample_merge(). */
 KVAT_EXTERN kvat_status kvat_sample_of(kvat_sample *out, size_t cell, int64_t ttft_ns, const int64_t *token_ns,
                                        size_t n, kvat_error *err);
-/** Adds a further sequence of the same cell: `n_before` sequences are in `into` already. TTFT and the ITL percentiles become means over
- *  sequences, decode speeds are summed. */
+/** Adds a further sequence of the same cell: `n_before` sequences are in `into` already. TTFT and the ITL percentiles
+ * become means over sequences, decode speeds are summed. */
 KVAT_EXTERN void kvat_sample_merge(kvat_sample *into, const kvat_sample *other, size_t n_before);
 
 #ifdef __cplusplus

@@ -286,7 +286,8 @@ static kvat_status read_apply(knob_reader *r, kvat_error *err) {
     status = kvat_json_get_string(&env, at, "env", false, err);
     if (status == KVAT_OK) status = kvat_json_get_string(&arg, at, "arg", false, err);
     if (status != KVAT_OK) return status;
-    if (!env == !arg) return kvat_fail(err, KVAT_ERR_DATA, "%s.apply: expected either env or arg", r->path);
+    if ((env == NULL) == (arg == NULL))
+        return kvat_fail(err, KVAT_ERR_DATA, "%s.apply: expected either env or arg", r->path);
     if (env && !name_is_variable(env))
         return kvat_fail(err, KVAT_ERR_DATA, "%s.apply.env: expected letters, digits and _", r->path);
     if (arg && !text_is_plain(arg, KVAT__VALUE_BYTES))

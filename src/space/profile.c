@@ -88,11 +88,7 @@ kvat_status kvat__cells_product(kvat_cell **out, size_t *n, const kvat__lengths 
 }
 
 kvat_status kvat__weights_check(double weights[3], kvat_status status, const char *what, kvat_error *err) {
-    static const char *const names[] = {"ttft", "decode", "memory"};
     double sum = weights[0] + weights[1] + weights[2];
-    for (int i = 0; i < 3; i++)
-        if (!(weights[i] >= 0 && weights[i] <= 1))
-            return kvat_fail(err, status, "%s: %s must be from 0 to 1, not %g", what, names[i], weights[i]);
     if (!(fabs(sum - 1) <= KVAT__WEIGHT_SLACK))
         return kvat_fail(err, status, "%s: ttft, decode and memory must sum to 1, not %.9g", what, sum);
     for (int i = 0; i < 3 && fabs(sum - 1) > 1e-12; i++) weights[i] /= sum;

@@ -33,7 +33,7 @@ void kvat__cells_sort(kvat_cell *cells, size_t n);
 int kvat__cell_compare(const void *left, const void *right);
 /** Scales weights whose sum is positive to 1; leaves them alone when they sum to 1 already. */
 void kvat__cells_normalise(kvat_cell *cells, size_t n);
-/** The three weights of metrics must be at least 0 and sum to 1; `what` begins the message of `status`. */
+/** The three weights of metrics, each from 0 to 1, must sum to 1; `what` begins the message of `status`. */
 kvat_status kvat__weights_check(double weights[3], kvat_status status, const char *what, kvat_error *err);
 /** Empty but for the values every profile begins with; NULL without memory. */
 kvat_profile *kvat__profile_blank(void);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,6 +171,28 @@ static void wrong_models_are_refused_by_member(void **state) {
     }
 }
 
+static void endless_models_are_refused(void **state) {
+    (void)state;
+    json_t *json = json_of("{\"kv_groups\":[],\"types\":{}}");
+    kvat_memory_model *model = NULL;
+    for (int i = 0; i <= 4096; i++)
+        json_array_append_new(json_object_get(json, "kv_groups"),
+                              json_pack("{s:i,s:i,s:i}", "layers", 1, "k_elements", 1, "v_elements", 1));
+    assert_int_equal(kvat_memory_model_parse(&model, json, NULL), KVAT_ERR_DATA);
+    json_array_remove(json_object_get(json, "kv_groups"), 0);
+    assert_int_equal(kvat_memory_model_parse(&model, json, NULL), KVAT_OK);
+    kvat_memory_model_free(model);
+    model = NULL;
+    for (int i = 0; i <= 256; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "t%d", i);
+        json_object_set_new(json_object_get(json, "types"), name, json_pack("{s:i,s:i}", "block", 1, "bytes", 2));
+    }
+    assert_int_equal(kvat_memory_model_parse(&model, json, NULL), KVAT_ERR_DATA);
+    assert_null(model);
+    json_decref(json);
+}
+
 static void impossible_setups_are_refused(void **state) {
     (void)state;
     static const struct {
@@ -251,6 +274,7 @@ int main(void) {
         cmocka_unit_test(total_is_the_sum_of_all_parts),
         cmocka_unit_test(model_without_cache_has_none),
         cmocka_unit_test(wrong_models_are_refused_by_member),
+        cmocka_unit_test(endless_models_are_refused),
         cmocka_unit_test(impossible_setups_are_refused),
         cmocka_unit_test(huge_models_overflow_nowhere),
         cmocka_unit_test(window_beyond_counting_is_the_whole_cache),

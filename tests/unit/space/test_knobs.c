@@ -2,6 +2,7 @@
  * Must not test configurations. */
 #include "fail_alloc.h"
 #include "space_fixture.h"
+#include "space_internal.h"
 
 static void declaration_is_read_in_full(void **state) {
     (void)state;
@@ -223,6 +224,34 @@ static void more_knobs_than_there_is_room_for_are_refused(void **state) {
     json_decref(array);
 }
 
+static void more_rules_than_there_is_room_for_are_refused(void **state) {
+    (void)state;
+    json_t *array = json_of(KNOB(",\"requires\":[]"));
+    json_t *rules = json_object_get(json_array_get(array, 0), "requires");
+    kvat_knobs *knobs = NULL;
+    kvat_error err = KVAT_ERROR_INIT;
+    for (int i = 0; i < KVAT__RULES_MAX; i++)
+        json_array_append_new(rules, json_pack("{s:[s],s:{s:[s]}}", "if", "b", "then", "k", "b"));
+    assert_int_equal(kvat_knobs_parse(&knobs, array, NULL), KVAT_OK);
+    kvat_knobs_free(knobs);
+    json_array_append(rules, json_array_get(rules, 0));
+    assert_int_equal(kvat_knobs_parse(&knobs, array, &err), KVAT_ERR_DATA);
+    assert_non_null(strstr(err.message, "more than 512 entries"));
+    json_decref(array);
+}
+
+static void more_bounds_than_knobs_are_refused(void **state) {
+    (void)state;
+    json_t *array = json_of(INT_KNOB(",\"at_most\":[]"));
+    json_t *names = json_object_get(json_array_get(array, 0), "at_most");
+    kvat_knobs *knobs = NULL;
+    kvat_error err = KVAT_ERROR_INIT;
+    for (int i = 0; i <= KVAT_KNOBS_MAX; i++) json_array_append_new(names, json_string("context_tokens"));
+    assert_int_equal(kvat_knobs_parse(&knobs, array, &err), KVAT_ERR_DATA);
+    assert_non_null(strstr(err.message, "at_most: expected at most 128"));
+    json_decref(array);
+}
+
 static void effective_settings_follow_aliases_and_bounds(void **state) {
     (void)state;
     static const struct {
@@ -328,6 +357,8 @@ int main(void) {
         cmocka_unit_test(hostile_names_are_kept_raw),
         cmocka_unit_test(wrong_declarations_are_refused_by_name),
         cmocka_unit_test(more_knobs_than_there_is_room_for_are_refused),
+        cmocka_unit_test(more_rules_than_there_is_room_for_are_refused),
+        cmocka_unit_test(more_bounds_than_knobs_are_refused),
         cmocka_unit_test(effective_settings_follow_aliases_and_bounds),
         cmocka_unit_test(mutual_bounds_settle_at_the_smaller),
         cmocka_unit_test(unknown_settings_have_no_effective_values),

@@ -255,6 +255,32 @@ static void product_of_the_lists_is_bounded(void **state) {
 
 /* --- as JSON --- */
 
+static void overlong_texts_are_refused_by_their_characters(void **state) {
+    (void)state;
+    static const struct {
+        const char *in, *member;
+        int max;
+    } cases[] = {{NULL, "description", KVAT__PROFILE_MAX_LINE},
+                 {"prompts", "file", KVAT__PROFILE_MAX_PATH},
+                 {"prompts", "suffix", KVAT__PROFILE_MAX_TEXT}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvat_buf text = KVAT_BUF_INIT;
+        for (int c = 0; c < cases[i].max; c++) kvat_buf_puts(&text, "\xc3\xa9");
+        for (int over = 0; over <= 1; over++) {
+            json_t *json =
+                json_pack("{s:s,s:[i],s:[i],s:{}}", "name", "p", "context", 8, "output_tokens", 2, "prompts");
+            json_t *owner = cases[i].in ? json_object_get(json, cases[i].in) : json;
+            json_object_set_new(owner, cases[i].member, json_string(text.bytes));
+            kvat_profile *profile = NULL;
+            assert_int_equal(kvat_profile_parse(&profile, json, NULL), over ? KVAT_ERR_DATA : KVAT_OK);
+            kvat_profile_free(profile);
+            json_decref(json);
+            kvat_buf_putc(&text, '.');
+        }
+        kvat_buf_clear(&text);
+    }
+}
+
 static void json_reads_back_as_the_same_profile(void **state) {
     (void)state;
     static const char *const cases[] = {
@@ -707,6 +733,7 @@ int main(void) {
         cmocka_unit_test(weights_within_the_slack_are_scaled_to_one),
         cmocka_unit_test(wrong_profiles_are_refused_by_member_and_range),
         cmocka_unit_test(product_of_the_lists_is_bounded),
+        cmocka_unit_test(overlong_texts_are_refused_by_their_characters),
         cmocka_unit_test(json_reads_back_as_the_same_profile),
         cmocka_unit_test(equal_products_are_written_as_lists),
         cmocka_unit_test(prompts_are_never_written),

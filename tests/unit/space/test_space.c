@@ -140,6 +140,7 @@ static void fixed_settings_hold_everywhere_even_lossy_ones(void **state) {
     kvat_knobs *knobs = knobs_of(engine_json);
     kvat_space *space = space_of(knobs, &(kvat_space_request){.set = set, .n_set = 5});
     assert_int_equal(kvat_space_count(space), 1);
+    assert_ptr_equal(kvat_space_knobs(space), knobs);
     assert_true(kvat_space_lossy(space, 0));
     assert_int_equal(kvat_space_levels(space, 0)[TYPE_V], 1);
     assert_false(kvat_space_tuned(space, TYPE_V));
@@ -290,6 +291,19 @@ static void too_many_configurations_are_refused_with_the_count(void **state) {
         assert_non_null(strstr(err.message, "k0 ("));
         kvat_knobs_free(knobs);
     }
+}
+
+static void long_lists_of_values_are_cut_in_messages(void **state) {
+    (void)state;
+    kvat_setting set[] = {{"k0", "99"}};
+    kvat_space *space = NULL;
+    kvat_error err = KVAT_ERROR_INIT;
+    kvat_knobs *knobs = wide_knobs(1, 14);
+    assert_int_equal(kvat_space_new(&space, knobs, &(kvat_space_request){.set = set, .n_set = 1}, &err),
+                     KVAT_ERR_USAGE);
+    assert_string_equal(err.message,
+                        "--set k0=99: not one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, …; the nearest is 13");
+    kvat_knobs_free(knobs);
 }
 
 static void as_many_as_allowed_are_listed(void **state) {
@@ -449,6 +463,7 @@ int main(void) {
         cmocka_unit_test(fixed_and_swept_contradict),
         cmocka_unit_test(fixed_value_that_needs_another_default_says_so),
         cmocka_unit_test(too_many_configurations_are_refused_with_the_count),
+        cmocka_unit_test(long_lists_of_values_are_cut_in_messages),
         cmocka_unit_test(as_many_as_allowed_are_listed),
         cmocka_unit_test(equal_combinations_do_not_count_against_the_limit),
         cmocka_unit_test(distance_is_the_costliest_scope_that_differs),
