@@ -16,6 +16,7 @@ struct kvat_confirm {
     double run[2][FIGURES];
     size_t failures[2];
     bool failed_last[2];
+    kvat_verdict verdict;        // of the complete pairs
     double *difference[FIGURES]; // A − B, max_pairs each
 };
 
@@ -74,17 +75,15 @@ static int failed_side(const kvat_confirm *confirm) {
     return -1;
 }
 
-static kvat_verdict verdict_of(const kvat_confirm *confirm, const kvat_interval *score) {
-    if (failed_side(confirm) >= 0) return KVAT_VERDICT_FAILED;
+static kvat_verdict verdict_now(const kvat_confirm *confirm) {
     if (confirm->pairs < confirm->options.min_pairs) return KVAT_VERDICT_UNDECIDED;
-    if (score->low > 0) return KVAT_VERDICT_A;
-    return score->high < 0 ? KVAT_VERDICT_B : KVAT_VERDICT_UNDECIDED;
+    const kvat_interval score = interval_of(confirm, SCORE);
+    if (score.low > 0) return KVAT_VERDICT_A;
+    return score.high < 0 ? KVAT_VERDICT_B : KVAT_VERDICT_UNDECIDED;
 }
 
 bool kvat_confirm_propose(kvat_confirm_trial *out, const kvat_confirm *confirm) {
-    const kvat_interval score = interval_of(confirm, SCORE);
-    if (confirm->pairs >= confirm->options.max_pairs || verdict_of(confirm, &score) != KVAT_VERDICT_UNDECIDED)
-        return false;
+    if (confirm->pairs >= confirm->options.max_pairs || confirm->verdict != KVAT_VERDICT_UNDECIDED) return false;
     const int first = (int)(confirm->pairs % 2);
     const int side = confirm->have[first] ? 1 - first : first;
     const bool launch = confirm->pairs % confirm->options.pairs_per_launch == 0;
@@ -101,6 +100,7 @@ static void finish_pair(kvat_confirm *confirm) {
         confirm->difference[i][confirm->pairs] = confirm->run[0][i] - confirm->run[1][i];
     confirm->have[0] = confirm->have[1] = false;
     confirm->pairs++;
+    confirm->verdict = verdict_now(confirm);
 }
 
 kvat_status kvat_confirm_tell(kvat_confirm *confirm, const kvat_confirm_trial *trial, bool ok, double score,
@@ -111,7 +111,7 @@ kvat_status kvat_confirm_tell(kvat_confirm *confirm, const kvat_confirm_trial *t
     const int side = trial->side;
     if (!ok) {
         confirm->failed_last[side] = true;
-        confirm->failures[side]++;
+        if (++confirm->failures[side] >= FAILURES_TO_END) confirm->verdict = KVAT_VERDICT_FAILED;
         return KVAT_OK;
     }
     if (!isfinite(score) || !isfinite(ln_part[0]) || !isfinite(ln_part[1]) || !isfinite(ln_part[2]))
@@ -128,7 +128,7 @@ kvat_status kvat_confirm_tell(kvat_confirm *confirm, const kvat_confirm_trial *t
 kvat_confirm_answer kvat_confirm_answer_get(const kvat_confirm *confirm) {
     kvat_confirm_answer answer = {.pairs = confirm->pairs, .score = interval_of(confirm, SCORE)};
     for (size_t i = 0; i < 3; i++) answer.part[i] = interval_of(confirm, i);
-    answer.verdict = verdict_of(confirm, &answer.score);
+    answer.verdict = confirm->verdict;
     answer.failed_side = failed_side(confirm);
     return answer;
 }

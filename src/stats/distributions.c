@@ -83,22 +83,30 @@ double kvat_normal_quantile(double p) {
     return p < 0.5 ? -normal_upper_quantile(p) : normal_upper_quantile(1 - p);
 }
 
-// Bisection on ln t between bounds that enclose the root: slow but sure, and quantiles are asked for rarely.
+static double student_density(double t, double dof) {
+    return gamma_half_ratio(dof / 2) / sqrt(dof * PI) * exp(-0.5 * (dof + 1) * log1p(t / dof * t));
+}
+
+// Newton steps on the logarithm of the tail, which is nearly straight far out, kept inside a bracket by bisection.
 static double student_upper_quantile(double tail, double dof) {
     double low = 0, high = 1;
     while (student_tail(high, dof) > tail && high < 1e300) {
         low = high;
         high *= 8;
     }
+    double t = low + (high - low) / 2;
     for (int i = 0; i < 200; i++) {
-        const double middle = low + (high - low) / 2;
-        if (middle <= low || middle >= high) break;
-        if (student_tail(middle, dof) > tail)
-            low = middle;
+        const double here = student_tail(t, dof);
+        if (here > tail)
+            low = t;
         else
-            high = middle;
+            high = t;
+        double next = t + here / student_density(t, dof) * log(here / tail);
+        if (!(next > low && next < high)) next = low + (high - low) / 2;
+        if (fabs(next - t) <= 1e-15 * t) break;
+        t = next;
     }
-    return low + (high - low) / 2;
+    return t;
 }
 
 double kvat_student_quantile(double p, double dof) {
