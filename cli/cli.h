@@ -183,11 +183,12 @@ typedef struct cli_io {
     cli_stream out, err;
     bool unicode; /* the locale is UTF-8 */
     bool json;
-    int verbosity; /* −1 quiet, 0, 1 … */
-    bool wrote;    /* something went to stdout */
-    bool out_gone; /* the reader of stdout has left: nothing more is written, and that is no error */
-    int out_errno; /* first failure of stdout otherwise */
-    kvat_buf next; /* the next useful command, said at the very end */
+    int verbosity;    /* −1 quiet, 0, 1 … */
+    bool wrote;       /* something went to stdout */
+    bool out_gone;    /* the reader of stdout has left: nothing more is written, and that is no error */
+    bool error_shown; /* what the user sees says already why the exit code is not 0 */
+    int out_errno;    /* first failure of stdout otherwise */
+    kvat_buf next;    /* the next useful command, said at the very end */
 } cli_io;
 
 void cli_io_init(cli_io *io);

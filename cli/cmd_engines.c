@@ -63,30 +63,32 @@ static void put_patterns(kvat_buf *out, const cli_io *io, const kvat_engine *eng
     }
 }
 
-static void put_fitted(kvat_buf *out, const cli_io *io, const char *text, size_t columns) {
-    kvat_buf shown = KVAT_BUF_INIT;
-    cli_put(&shown, io, text);
-    kvat_text_fit(out, shown.length ? shown.bytes : "", columns, 1, io->unicode);
-    kvat_buf_clear(&shown);
+static void put_state(kvat_buf *out, const cli_io *io, const kvat_engine *engine, const answer *a) {
+    if (a->said) {
+        kvat_buf_puts(out, "  available, version ");
+        cli_put(out, io, said_text(a, "version"));
+        kvat_buf_putc(out, '\n');
+        return;
+    }
+    kvat_buf_puts(out, "  not available: ");
+    cli_put(out, io, a->why.message);
+    if (engine->needs && *engine->needs) {
+        kvat_buf_puts(out, "\n  needs: ");
+        cli_put(out, io, engine->needs);
+    }
+    kvat_buf_putc(out, '\n');
 }
 
 static void put_engine(kvat_buf *out, const cli_io *io, const kvat_engine *engine, const answer *a) {
-    put_fitted(out, io, engine->name, 14);
-    cli_put(out, io, engine->title ? engine->title : engine->name);
-    if (a->said) {
-        kvat_buf_putc(out, ' ');
-        cli_put(out, io, said_text(a, "version"));
-        kvat_buf_puts(out, ": available\n");
-    } else {
-        kvat_buf_puts(out, ": not available\n              ");
-        cli_put(out, io, a->why.message);
-        if (engine->needs && *engine->needs) {
-            kvat_buf_puts(out, "\n              needs ");
-            cli_put(out, io, engine->needs);
-        }
-        kvat_buf_putc(out, '\n');
+    cli_put(out, io, engine->name);
+    if (engine->title && strcmp(engine->title, engine->name) != 0) {
+        kvat_buf_puts(out, ": ");
+        cli_put(out, io, engine->title);
     }
-    kvat_buf_puts(out, "              models: ");
+    kvat_buf_putc(out, '\n');
+    put_state(out, io, engine, a);
+    if (!engine->models || !engine->models[0]) return;
+    kvat_buf_puts(out, "  models: ");
     put_patterns(out, io, engine);
     kvat_buf_putc(out, '\n');
 }

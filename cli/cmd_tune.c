@@ -355,6 +355,8 @@ static kvat_status tune(cli_context *context, kvat_error *err) {
         kvat_error show_error = KVAT_ERROR_INIT;
         kvat_status shown = show(context, outcome, &made.request, status, &show_error);
         if (shown != KVAT_OK) status = kvat_fail(err, shown, "%s", show_error.message);
+        /* The summary on the screen says it at length; where it went to a file, the short line is still wanted. */
+        context->io->error_shown = shown == KVAT_OK && context->io->out.terminal && !context->io->json;
     }
     if (status == KVAT_ERR_INTERRUPTED) tell_how_to_resume(context);
     kvat_outcome_free(outcome);

@@ -126,7 +126,9 @@ void cli_help_command(kvat_buf *out, const cli_command *command, const cli_strea
     put_heading(out, stream, "Examples");
     put_examples(out, command->examples, columns);
     put_heading(out, stream, "Usage");
-    kvat_buf_printf(out, "  kvat %s %s\n", command->name, command->usage);
+    kvat_buf_printf(out, "  kvat %s ", command->name);
+    cli_wrap(out, command->usage, strlen(command->name) + 8, 6, columns);
+    kvat_buf_putc(out, '\n');
     for (const char *const *paragraph = command->about; *paragraph; paragraph++) {
         kvat_buf_putc(out, '\n');
         cli_wrap(out, *paragraph, 0, 0, columns);

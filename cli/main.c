@@ -132,7 +132,7 @@ int main(int argc, char **argv) {
     kvat_status status = dispatch(&io, argc, argv, &err);
     if (status == KVAT_OK) status = cli_out_status(&io, &err);
     int code = exit_code(status);
-    if (status != KVAT_OK) tell_error(&io, status, &err, code);
+    if (status != KVAT_OK && !io.error_shown) tell_error(&io, status, &err, code);
     if (io.next.length > 0 && !io.json && (status == KVAT_OK || status == KVAT_ERR_INTERRUPTED))
         cli_say(&io, "%s", io.next.bytes);
     kvat_buf_clear(&io.next);

@@ -29,7 +29,9 @@ static void put_range(kvat_buf *out, int64_t low_ns, int64_t high_ns, bool unico
     int digits = *unit == 'h';
     double step = digits ? 10 : 1;
     double low = floor((double)low_ns / divisor * step) / step, high = ceil((double)high_ns / divisor * step) / step;
-    if (low < high)
+    if (low <= 0)
+        kvat_buf_printf(out, "under %.*f %s", digits, fmax(high, 1), unit);
+    else if (low < high)
         kvat_buf_printf(out, "%.*f%s%.*f %s", digits, low, dash, digits, high, unit);
     else
         kvat_buf_printf(out, "%.*f %s", digits, high, unit);

@@ -58,13 +58,27 @@ static kvat_status make_settings(cli_tune_request *made, const cli_args *args, k
 
 /* ---- launch prefix ---- */
 
+/** popt takes the end of the text for a missing quote: a typing mistake that would start something else. */
+static bool quotes_are_closed(const char *text) {
+    char quote = 0;
+    for (; *text; text++) {
+        if (*text == '\\' && text[1])
+            text++;
+        else if (*text == quote)
+            quote = 0;
+        else if (!quote && (*text == '"' || *text == '\''))
+            quote = *text;
+    }
+    return quote == 0;
+}
+
 static kvat_status make_launch(cli_tune_request *made, const cli_args *args, kvat_error *err) {
     const char *text = cli_text(args, CLI_LAUNCH);
     int n = 0;
     if (!text) return KVAT_OK;
     if (args->values[CLI_LAUNCH].count > 1)
         return kvat_fail(err, KVAT_ERR_USAGE, "--launch is given more than once; one node at a time is supported");
-    if (poptParseArgvString(text, &n, &made->launch) != 0 || n == 0)
+    if (!quotes_are_closed(text) || poptParseArgvString(text, &n, &made->launch) != 0 || n == 0)
         return kvat_fail(err, KVAT_ERR_USAGE, "--launch: cannot split '%s' into words", text);
     made->request.launch = made->launch;
     return KVAT_OK;
