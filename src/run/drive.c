@@ -323,6 +323,7 @@ kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_err
                              .trials = drive->trials,
                              .failed = drive->failed,
                              .voided = drive->voided,
+                             .attempts = drive->attempts,
                              .elapsed_ns = drive->elapsed_ns,
                              .mean_cost_ns = mean_cost(drive),
                              .pairs_max = drive->confirm_options.max_pairs,

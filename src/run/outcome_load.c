@@ -220,6 +220,10 @@ static kvat_status judge_cells(kvat_outcome *o, kvat_error *err) {
 /* ---- decision ---- */
 
 static void put_sure(kvat_buf *out, const kvat_outcome *o, size_t tried) {
+    if (!(o->p_good > 0)) {
+        kvat_buf_printf(out, "too few runs of the %zu configurations tried to say how sure", tried);
+        return;
+    }
     kvat_buf_printf(out, "%.0f %% sure it is within %.3g %% of the best of %zu", floor(100 * o->p_good),
                     100 * expm1(o->delta), tried);
 }

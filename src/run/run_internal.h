@@ -79,6 +79,7 @@ typedef struct kvat__drive_view {
     size_t confirmed_config; /**< SIZE_MAX none */
     size_t reference_config; /**< what it was confirmed against; SIZE_MAX none */
     size_t trials, failed, voided;
+    int attempts; /**< disturbed measurements of the present step so far */
     int64_t elapsed_ns, mean_cost_ns;
     double default_score; /**< median s of the default, NaN before it ran */
     size_t pairs_max;

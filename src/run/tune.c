@@ -361,7 +361,7 @@ static kvat_status measure_step(tuning *t, const kvat__step *step, kvat_error *e
     if (status != KVAT_OK) return status;
     kvat__measurement m;
     kvat__measure_limits limits = {kvat__drive_run_limit_ns(t->drive), t->machine.threads,
-                                   5 * view.voided <= view.trials};
+                                   view.attempts == 0 && 5 * view.voided <= view.trials};
     int64_t before_ns = kvat_now_ns();
     status = kvat__session_measure(&m, t->session, t->job, step, &limits, err);
     if (status != KVAT_OK) return status;
