@@ -1,0 +1,114 @@
+// One model and one context of libllama, and runs on them.
+// Must not know: JSON, the protocol's messages; faults are its only tie to the protocol.
+#ifndef KVAT_LLAMACPP_ENGINE_H
+#define KVAT_LLAMACPP_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "breakdown.h"
+#include "cpu.h"
+#include "knobs.h"
+#include "kvat/serve.h"
+#include "log_watch.h"
+#include "model_facts.h"
+
+struct llama_model;
+struct llama_context;
+struct ggml_threadpool;
+
+/** Asked now and then during long work; true stops it. */
+typedef bool (*kvat_engine_stop)(void *user);
+typedef void (*kvat_engine_progress)(void *user, const char *stage, int64_t done, int64_t total);
+
+typedef struct kvat_engine {
+    kvat_cpu cpu;
+    kvat_log_watch log;
+    kvat_settings settings; /**< in force */
+
+    char *name; /**< the model as it was asked for, NULL before the first */
+    char *path;
+    bool synthetic;
+    kvat_model_facts facts;
+
+    struct llama_model *model;
+    struct llama_context *context;
+    struct ggml_threadpool *pool, *pool_batch; /**< pool_batch NULL: one pool serves both */
+    int64_t sequences;
+
+    int32_t *pending; /**< last token of each sequence, not yet taken into its cache */
+    int64_t depth;    /**< tokens in each cache; 0: nothing to go on from */
+
+    kvat_engine_stop stop;
+    kvat_engine_progress progress;
+    void *user;
+    int64_t deadline_ns, checked_ns;
+    bool timed_out, stopped;
+} kvat_engine;
+
+void kvat_engine_init(kvat_engine *engine, const kvat_settings *process);
+void kvat_engine_clear(kvat_engine *engine);
+
+/** Makes `name` the engine's model: finds or makes its file and checks it, unless that was done before and the file is
+ * the same. */
+int kvat_engine_open(kvat_engine *engine, const char *name, kvat_fault *fault);
+
+/** The opened files are still what they were. */
+int kvat_engine_unchanged(const kvat_engine *engine, kvat_fault *fault);
+
+/** Loads the opened model with the model-scope settings of `asked`. */
+int kvat_engine_load(kvat_engine *engine, const kvat_settings *asked, kvat_fault *fault);
+void kvat_engine_unload(kvat_engine *engine);
+
+/** A new context with the context- and request-scope settings of `asked`; engine->settings tells what came into force.
+ */
+int kvat_engine_prepare(kvat_engine *engine, const kvat_settings *asked, int64_t context_tokens, int64_t sequences,
+                        kvat_fault *fault);
+void kvat_engine_unprepare(kvat_engine *engine);
+
+/** Puts the request-scope settings of `asked` in force. */
+int kvat_engine_set_threads(kvat_engine *engine, const kvat_settings *asked, kvat_fault *fault);
+
+/** Cells all sequences have together, and those of one. */
+int64_t kvat_engine_context_tokens(const kvat_engine *engine);
+int64_t kvat_engine_sequence_tokens(const kvat_engine *engine);
+
+/** May the cache be cut back to an earlier depth and go on as if it had never been further? */
+bool kvat_engine_can_trim(const kvat_engine *engine);
+
+/** Cuts every sequence back to `depth` tokens. */
+int kvat_engine_trim(kvat_engine *engine, int64_t depth, kvat_fault *fault);
+
+/** A stop of `depth` prompt tokens, and the tokens decoded from there. */
+typedef struct kvat_stretch {
+    int64_t prompt_tokens, output_tokens;
+    int64_t ttft_ns;    /**< prefill time up to it, without decoding at earlier stretches */
+    int64_t *token_ns;  /**< sequences × output_tokens, a row a sequence; the caller's memory */
+    int32_t *token_ids; /**< the same, or NULL */
+} kvat_stretch;
+
+typedef struct kvat_run {
+    const int32_t *prompt; /**< of the last stretch's prompt_tokens; NULL goes on from the cache of an earlier run */
+    kvat_stretch *stretches;
+    int64_t n_stretches;
+    int64_t limit_ns; /**< 0: none */
+    int64_t start_ns; /**< result */
+    bool timed_out;   /**< result: stopped itself, nothing else is valid */
+} kvat_run;
+
+/** Runs on an empty cache (or goes on from the last). Tokens are the most likely ones; end of text is ignored. */
+int kvat_engine_run(kvat_engine *engine, kvat_run *run, kvat_fault *fault);
+
+/** Index of the largest of `n` values; -1 when none is larger than minus infinity (all NaN, say). */
+int32_t kvat_engine_argmax(const float *values, int32_t n);
+
+/** A fault of the kind that fits what libllama logged. */
+int kvat__engine_fault(const kvat_engine *engine, kvat_fault_kind otherwise, const char *what, kvat_fault *fault);
+
+/** llama_model_params and llama_context_params as the settings say; used for loading and for looking ahead without
+ * memory. */
+struct llama_model_params kvat__engine_model_params(const kvat_settings *settings);
+struct llama_context_params kvat__engine_context_params(const kvat_settings *settings, int64_t context_tokens,
+                                                        int64_t sequences);
+
+#endif
