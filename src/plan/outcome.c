@@ -1,0 +1,56 @@
+/* Frees an outcome and everything it owns.
+ * Must not know how one is made. */
+#include "kvat/outcome.h"
+
+#include <stdlib.h>
+
+#include <jansson.h>
+
+static void clear_entry(kvat_entry *entry) {
+    free(entry->label);
+    json_decref(entry->settings);
+    json_decref(entry->changed);
+    free(entry->cells);
+    free(entry->failure);
+}
+
+static void free_entries(kvat_entry *entries, size_t n) {
+    for (size_t i = 0; entries && i < n; i++) clear_entry(&entries[i]);
+    free(entries);
+}
+
+static void free_left_out(kvat_left_out *left_out, size_t n) {
+    for (size_t i = 0; left_out && i < n; i++) {
+        free(left_out[i].label);
+        free(left_out[i].reason);
+    }
+    free(left_out);
+}
+
+static void free_warnings(char **warnings, size_t n) {
+    for (size_t i = 0; warnings && i < n; i++) free(warnings[i]);
+    free(warnings);
+}
+
+void kvat_outcome_free(kvat_outcome *outcome) {
+    if (!outcome) return;
+    json_decref(outcome->request);
+    json_decref(outcome->engine);
+    json_decref(outcome->model);
+    json_decref(outcome->environment);
+    free(outcome->engine_name);
+    free(outcome->model_name);
+    free(outcome->model_file);
+    free(outcome->created_utc);
+    free(outcome->why);
+    free(outcome->winner_by_cell);
+    free_entries(outcome->entries, outcome->n_entries);
+    free_left_out(outcome->left_out, outcome->n_left_out);
+    free(outcome->race);
+    free(outcome->peak_source);
+    free_warnings(outcome->warnings, outcome->n_warnings);
+    kvat_space_free(outcome->space); /* before the knobs it borrows */
+    kvat_knobs_free(outcome->knobs);
+    kvat_profile_free(outcome->profile);
+    free(outcome);
+}

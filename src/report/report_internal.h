@@ -1,0 +1,141 @@
+/* What the files of report share: an outcome looked at once, sentences in plain text, numbers, and drawing.
+ * Sentences are raw: whoever writes them escapes them for the sink. Must not be included from outside src/report. */
+#ifndef KVAT_REPORT_INTERNAL_H
+#define KVAT_REPORT_INTERNAL_H
+
+#include <jansson.h>
+
+#include "kvat/report.h"
+
+#define KVAT__REPORT_FORMAT "kvat-report/1"
+
+/* ---- view.c: an outcome looked at once ---- */
+typedef struct kvat__view {
+    const kvat_outcome *outcome;
+    const kvat_entry *winner;     /**< what to use; NULL when nothing works */
+    const kvat_entry *fallback;   /**< the default when it works, else NULL */
+    const kvat_entry *best;       /**< leader of the search, or NULL */
+    const kvat_entry *challenger; /**< whose confirmation it is, or NULL */
+    const kvat_entry *lossy;      /**< best unjudged lossy one, or NULL */
+    bool confirmed;               /**< the winner was confirmed better on fresh pairs */
+    bool gain_known;              /**< pairs were made, and neither side failed */
+    size_t n_ranked, n_failed, n_compared;
+} kvat__view;
+
+kvat__view kvat__view_of(const kvat_outcome *outcome);
+bool kvat__is_default(const kvat__view *view, const kvat_entry *entry);
+/** Entry at that index, or NULL. */
+const kvat_entry *kvat__entry_at(const kvat_outcome *outcome, size_t index);
+/** First entry of that configuration, or NULL. */
+const kvat_entry *kvat__entry_of_config(const kvat_outcome *outcome, size_t config);
+size_t kvat__failures(const kvat_entry *entry);
+
+/** A string or number found in `environment` or one level below it; NULL when absent. */
+const json_t *kvat__machine_fact(const kvat_outcome *outcome, const char *name);
+const char *kvat__text_member(const json_t *object, const char *member); /**< "" when absent */
+
+/* ---- numbers.c ---- */
+/** Fixed decimals, independent of the locale. */
+void kvat__put_fixed(kvat_buf *out, double value, int decimals);
+void kvat__put_seconds(kvat_buf *out, double seconds);                       /**< "7.72 s", "812 ms" */
+void kvat__put_rate(kvat_buf *out, double tok_per_s);                        /**< "35.6 tok/s" */
+void kvat__put_score(kvat_buf *out, const kvat_entry *entry, bool interval); /**< "121 ±1" */
+/** "−21.3 % ± 0.9": the wider side of the interval of a logarithm, in per cent. */
+void kvat__put_gain(kvat_buf *out, kvat_interval ln_ratio);
+void kvat__put_share(kvat_buf *out, double ratio);   /**< 0.01 → "1 %", 0.005 → "0.5 %" */
+void kvat__put_percent(kvat_buf *out, double ratio); /**< 0.971 → "97 %"; never rounds up to 100 */
+
+/* ---- words.c: whole sentences ---- */
+const char *kvat__status_phrase(kvat_trial_status status); /**< "out of memory (host)" */
+const char *kvat__decision_word(kvat_decision decision);
+const char *kvat__state_word(kvat_config_state state);
+void kvat__say_verdict(kvat_buf *out, const kvat__view *view); /**< headline */
+void kvat__say_why(kvat_buf *out, const kvat__view *view);     /**< outcome's reason as a sentence, or nothing */
+void kvat__say_subject(kvat_buf *out, const kvat__view *view); /**< engine · machine · model */
+void kvat__say_machine(kvat_buf *out, const kvat__view *view);
+void kvat__say_workload(kvat_buf *out, const kvat__view *view);
+void kvat__say_space(kvat_buf *out, const kvat__view *view);   /**< what is raced, what is left out */
+void kvat__say_noise(kvat_buf *out, const kvat__view *view);   /**< warning; nothing when not noisy */
+void kvat__say_quality(kvat_buf *out, const kvat__view *view); /**< lossless or not, and what a lossy one would give */
+void kvat__say_challenger(kvat_buf *out, const kvat__view *view); /**< what else came near, when the winner is not it */
+void kvat__say_cost(kvat_buf *out, const kvat__view *view);
+void kvat__say_failures(kvat_buf *out, const kvat_entry *entry); /**< "2 × crash" */
+/** "chance of being within 1 %" spelled out. */
+void kvat__say_confidence(kvat_buf *out, const kvat__view *view);
+/** The command that repeats the run, words quoted for a shell. */
+void kvat__say_command(kvat_buf *out, const kvat__view *view);
+
+/** One line of the result: before, after, change. */
+typedef struct kvat__metric {
+    const char *name;
+    char before[48]; /**< "" when there is nothing to compare with */
+    char after[48];
+    char change[48]; /**< "" when not confirmed */
+    bool better, worse;
+} kvat__metric;
+enum { KVAT__METRICS = 3 };
+/** Of the winner. KVAT_ERR_NOMEM. */
+kvat_status kvat__metrics_of(kvat__metric metrics[KVAT__METRICS], const kvat__view *view);
+
+/** A finished sentence: appended by `say`, escaped by `escape`. Notes a failure in `out`. */
+typedef void kvat__sayer(kvat_buf *out, const kvat__view *view);
+typedef void kvat__escaper(kvat_buf *out, const char *text);
+void kvat__say(kvat_buf *out, const kvat__view *view, kvat__sayer *say, kvat__escaper *escape);
+/** Escapes what `piece` holds into `out` and clears it, passing its failure on. */
+void kvat__put_piece(kvat_buf *out, kvat_buf *piece, kvat__escaper *escape);
+
+/* ---- svg.c: drawing ---- */
+/** Width of every drawing, in its own units. */
+#define KVAT__SVG_WIDTH 440.0
+
+typedef struct kvat__axis {
+    double low, high; /**< values at the ends */
+    double from, to;  /**< places of the ends */
+    bool logarithmic;
+} kvat__axis;
+
+typedef struct kvat__ticks {
+    double at[12];
+    size_t n;
+    int decimals;
+} kvat__ticks;
+
+double kvat__axis_place(const kvat__axis *axis, double value);
+/** An axis over [low, high] widened to round values, with at most `most` + 1 ticks. */
+kvat__ticks kvat__axis_nice(kvat__axis *axis, size_t most);
+/** Ticks at round times for an axis in seconds. */
+kvat__ticks kvat__axis_time(const kvat__axis *axis, size_t most);
+
+typedef enum kvat__align { KVAT__START, KVAT__MIDDLE, KVAT__END } kvat__align;
+
+void kvat__svg_line(kvat_buf *out, const char *css, double x1, double y1, double x2, double y2);
+void kvat__svg_dot(kvat_buf *out, const char *css, double x, double y, double radius);
+void kvat__svg_rect(kvat_buf *out, const char *css, double x, double y, double width, double height);
+/** `text` is raw. */
+void kvat__svg_text(kvat_buf *out, const char *css, kvat__align align, double x, double y, const char *text);
+/** The same, cut to about `width` units with the whole text as tooltip. */
+void kvat__svg_label(kvat_buf *out, const char *css, double x, double y, double width, const char *text);
+void kvat__svg_title(kvat_buf *out, const char *text); /**< tooltip of the enclosing <g> */
+double kvat__svg_text_width(const char *text);         /**< estimate at the size of labels */
+/** Gridlines and labels under or beside a plot. */
+void kvat__svg_axis_x(kvat_buf *out, const kvat__axis *axis, const kvat__ticks *ticks, double top, double bottom);
+void kvat__svg_axis_y(kvat_buf *out, const kvat__axis *axis, const kvat__ticks *ticks, double left, double right);
+void kvat__svg_time_x(kvat_buf *out, const kvat__axis *axis, const kvat__ticks *ticks, double top, double bottom);
+void kvat__put_coordinate(kvat_buf *out, double value);
+
+/** A chart: body drawn into a buffer, height returned; 0 when the outcome has nothing for it. */
+typedef double kvat__chart_body(kvat_buf *out, const kvat__view *view);
+kvat__chart_body kvat__draw_ranking, kvat__draw_tradeoff, kvat__draw_memory, kvat__draw_depth, kvat__draw_race;
+
+/** Heading and one-sentence reading of a chart. */
+const char *kvat__chart_title(kvat_chart chart);
+const char *kvat__chart_caption(kvat_chart chart);
+/** One chart; `standalone` brings its own style and XML declaration. Nothing when there is nothing to show. */
+kvat_status kvat__chart_put(kvat_buf *out, const kvat__view *view, kvat_chart chart, bool standalone, kvat_error *err);
+
+/** Colours and type of the charts, shared by page and standalone drawings. */
+extern const char kvat__svg_style[];
+extern const char kvat__svg_colors[];
+extern const char kvat__page_style[];
+
+#endif

@@ -1,0 +1,195 @@
+/* Reports of the sample outcomes, compared byte for byte with tests/golden/report. To renew them after a wanted change:
+ *     KVAT_RENEW_GOLDEN=1 ctest -R unit/report/test_golden
+ * With KVAT_REPORT_DUMP=DIR every report of every sample is written to DIR instead (for
+ * tests/python/test_report_html.py). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "kvat/report.h"
+#include "unit/report/sample_outcome.c"
+
+#define GOLDEN KVAT_SOURCE_DIR "/tests/golden/report/"
+
+static void write_file(const char *path, const kvat_buf *text) {
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text->bytes ? text->bytes : "", 1, text->length, file), text->length);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void read_file(kvat_buf *out, const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (!file) fail_msg("%s is missing: renew the golden files", path);
+    char block[4096];
+    for (size_t n; (n = fread(block, 1, sizeof block, file)) > 0;) kvat_buf_put(out, block, n);
+    fclose(file);
+}
+
+static void compare(const char *name, const kvat_buf *made) {
+    char path[512];
+    snprintf(path, sizeof path, GOLDEN "%s", name);
+    if (getenv("KVAT_RENEW_GOLDEN")) {
+        write_file(path, made);
+        return;
+    }
+    kvat_buf wanted = KVAT_BUF_INIT;
+    read_file(&wanted, path);
+    if (made->length != wanted.length || memcmp(made->bytes, wanted.bytes, made->length) != 0)
+        fail_msg("%s differs; made now:\n%s", name, made->bytes);
+    kvat_buf_clear(&wanted);
+}
+
+/* ---- terminal ---- */
+static void widest_line_fits(const char *text, size_t columns) {
+    kvat_buf line = KVAT_BUF_INIT;
+    for (const char *at = text; *at; at += strcspn(at, "\n"), at += *at == '\n') {
+        kvat_buf_reset(&line);
+        kvat_buf_put(&line, at, strcspn(at, "\n"));
+        if (line.length && kvat_text_width(line.bytes) > columns) fail_msg("wider than %zu: %s", columns, line.bytes);
+    }
+    kvat_buf_clear(&line);
+}
+
+static void terminal(kvat_buf *out, sample_kind kind, const kvat_terminal_style *style) {
+    kvat_outcome *outcome = sample_outcome(kind);
+    assert_int_equal(kvat_report_heading(out, outcome, style, NULL), KVAT_OK);
+    kvat_buf_putc(out, '\n');
+    assert_int_equal(kvat_report_terminal(out, outcome, style, "kvat_results", NULL), KVAT_OK);
+    kvat_outcome_free(outcome);
+}
+
+static void terminal_summaries_match_and_fit(void **state) {
+    (void)state;
+    static const struct {
+        const char *word;
+        kvat_terminal_style style;
+    } styles[] = {{"80", {80, false, true}}, {"40", {40, false, true}}, {"ascii", {80, false, false}}};
+    for (int kind = 0; kind < SAMPLE_KINDS; kind++)
+        for (size_t i = 0; i < 3; i++) {
+            kvat_buf text = KVAT_BUF_INIT;
+            char name[128];
+            terminal(&text, (sample_kind)kind, &styles[i].style);
+            snprintf(name, sizeof name, "%s.%s.txt", sample_word((sample_kind)kind), styles[i].word);
+            compare(name, &text);
+            widest_line_fits(text.bytes, styles[i].style.columns);
+            kvat_buf_clear(&text);
+        }
+}
+
+static void any_width_is_kept(void **state) {
+    (void)state;
+    for (int kind = 0; kind < SAMPLE_KINDS; kind++)
+        for (size_t columns = 20; columns <= 130; columns += 7)
+            for (int unicode = 0; unicode < 2; unicode++) {
+                kvat_buf text = KVAT_BUF_INIT;
+                kvat_terminal_style style = {columns, false, unicode != 0};
+                terminal(&text, (sample_kind)kind, &style);
+                widest_line_fits(text.bytes, columns);
+                kvat_buf_clear(&text);
+            }
+}
+
+static void ascii_is_ascii(void **state) {
+    (void)state;
+    for (int kind = 0; kind < SAMPLE_KINDS; kind++) {
+        kvat_buf text = KVAT_BUF_INIT;
+        kvat_terminal_style style = {80, false, false};
+        terminal(&text, (sample_kind)kind, &style);
+        for (size_t i = 0; i < text.length; i++) {
+            unsigned char c = (unsigned char)text.bytes[i];
+            assert_true(c == '\n' || (c >= 0x20 && c < 0x7F));
+        }
+        kvat_buf_clear(&text);
+    }
+}
+
+/* With the colours taken out, the coloured text is the plain one; hostile names bring no escape sequence of their own.
+ */
+static void color_adds_only_sgr(void **state) {
+    (void)state;
+    for (int kind = 0; kind < SAMPLE_KINDS; kind++) {
+        kvat_buf plain = KVAT_BUF_INIT, colored = KVAT_BUF_INIT, stripped = KVAT_BUF_INIT;
+        terminal(&plain, (sample_kind)kind, &(kvat_terminal_style){80, false, true});
+        terminal(&colored, (sample_kind)kind, &(kvat_terminal_style){80, true, true});
+        for (const char *at = colored.bytes; *at;) {
+            if (*at == '\033') {
+                size_t n = strspn(at + 2, "0123456789;");
+                assert_int_equal(at[1], '[');
+                assert_int_equal(at[2 + n], 'm');
+                at += 3 + n;
+            } else {
+                kvat_buf_putc(&stripped, *at++);
+            }
+        }
+        assert_string_equal(stripped.bytes, plain.bytes);
+        kvat_buf_clear(&plain);
+        kvat_buf_clear(&colored);
+        kvat_buf_clear(&stripped);
+    }
+}
+
+/* ---- Markdown ---- */
+static void markdown_matches(void **state) {
+    (void)state;
+    for (int kind = 0; kind < SAMPLE_KINDS; kind++) {
+        kvat_outcome *outcome = sample_outcome((sample_kind)kind);
+        kvat_buf text = KVAT_BUF_INIT;
+        char name[128];
+        assert_int_equal(kvat_report_markdown(&text, outcome, NULL), KVAT_OK);
+        snprintf(name, sizeof name, "%s.md", sample_word((sample_kind)kind));
+        compare(name, &text);
+        kvat_buf_clear(&text);
+        kvat_outcome_free(outcome);
+    }
+}
+
+/* ---- everything, for a browser ---- */
+static void dump(const char *folder, sample_kind kind, const char *suffix, const kvat_buf *text) {
+    char path[1024];
+    snprintf(path, sizeof path, "%s/%s%s", folder, sample_word(kind), suffix);
+    write_file(path, text);
+}
+
+static void dump_charts(const char *folder, sample_kind kind, const kvat_outcome *outcome) {
+    for (int chart = 0; chart < KVAT_CHART_COUNT; chart++) {
+        kvat_buf text = KVAT_BUF_INIT;
+        char suffix[64];
+        assert_int_equal(kvat_report_svg(&text, outcome, (kvat_chart)chart, NULL), KVAT_OK);
+        snprintf(suffix, sizeof suffix, ".%s.svg", kvat_chart_word((kvat_chart)chart));
+        if (text.length) dump(folder, kind, suffix, &text);
+        kvat_buf_clear(&text);
+    }
+}
+
+static void dump_all(void **state) {
+    (void)state;
+    for (int kind = 0; kind < SAMPLE_KINDS; kind++) {
+        kvat_outcome *outcome = sample_outcome((sample_kind)kind);
+        kvat_buf text = KVAT_BUF_INIT;
+        assert_int_equal(kvat_report_html(&text, outcome, NULL), KVAT_OK);
+        dump(getenv("KVAT_REPORT_DUMP"), (sample_kind)kind, ".html", &text);
+        dump_charts(getenv("KVAT_REPORT_DUMP"), (sample_kind)kind, outcome);
+        kvat_buf_clear(&text);
+        kvat_outcome_free(outcome);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(terminal_summaries_match_and_fit),
+        cmocka_unit_test(any_width_is_kept),
+        cmocka_unit_test(ascii_is_ascii),
+        cmocka_unit_test(color_adds_only_sgr),
+        cmocka_unit_test(markdown_matches),
+    };
+    const struct CMUnitTest dumping[] = {cmocka_unit_test(dump_all)};
+    if (getenv("KVAT_REPORT_DUMP")) return cmocka_run_group_tests(dumping, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
