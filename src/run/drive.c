@@ -1,12 +1,12 @@
-// Says which measurement is next: the search's trials, then the confirmation's, within the budget. The same for a live run and for one read
-// back from its store, which is what makes resuming exact. Must not measure, store or wait.
+// Says which measurement is next: the search's trials, then the confirmation's, within the budget. The same for a live
+// run and for one read back from its store, which is what makes resuming exact. Must not measure, store or wait.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "run_internal.h"
 
-#define MOST_ATTEMPTS 3           /* a disturbed measurement is repeated twice */
+#define MOST_ATTEMPTS      3       /* a disturbed measurement is repeated twice */
 #define CONFIRM_REPETITION 1000000 /* prompts of a confirmation differ from all of the search's */
 
 struct kvat__drive {
@@ -68,8 +68,10 @@ kvat_status kvat__drive_new(kvat__drive **out, const kvat__job *job, kvat_error 
         options.min_runs = (size_t)(job->profile->runs > 0 ? job->profile->runs : 1);
         status = kvat_search_new(&drive->search, &options, err);
     }
-    if (status == KVAT_OK) *out = drive;
-    else kvat__drive_free(drive);
+    if (status == KVAT_OK)
+        *out = drive;
+    else
+        kvat__drive_free(drive);
     return status;
 }
 
@@ -150,8 +152,11 @@ static kvat_status next_of_search(kvat__drive *drive, kvat_error *err) {
         }
     }
     const kvat_search_trial *trial = &drive->queue[drive->at];
-    drive->step = (kvat__step){.phase = KVAT_PHASE_SEARCH, .config = trial->config, .block = trial->block,
-                               .chunk = trial->chunk, .fresh_process = trial->fresh_process,
+    drive->step = (kvat__step){.phase = KVAT_PHASE_SEARCH,
+                               .config = trial->config,
+                               .block = trial->block,
+                               .chunk = trial->chunk,
+                               .fresh_process = trial->fresh_process,
                                .repetition = trial->chunk};
     drive->has_step = true;
     return KVAT_OK;
@@ -191,7 +196,8 @@ static void next_of_confirmation(kvat__drive *drive) {
     }
     drive->step = (kvat__step){.phase = KVAT_PHASE_CONFIRM,
                                .config = drive->side.side == 0 ? drive->confirmed : drive->reference,
-                               .block = drive->side.pair, .chunk = (size_t)drive->side.side,
+                               .block = drive->side.pair,
+                               .chunk = (size_t)drive->side.side,
                                .fresh_process = drive->side.fresh_process,
                                .repetition = CONFIRM_REPETITION + drive->side.pair};
     drive->has_step = true;
@@ -214,8 +220,7 @@ kvat_status kvat__drive_next(kvat__step *step, bool *more, kvat__drive *drive, k
 kvat_status kvat__record_score(double *score, kvat_score_parts *parts, const kvat_profile *profile,
                                const kvat_trial_record *record, kvat_error *err) {
     kvat_score_parts found;
-    if (record->status != KVAT_TRIAL_OK)
-        return kvat_fail(err, KVAT_ERR_DATA, "a trial that failed has no score");
+    if (record->status != KVAT_TRIAL_OK) return kvat_fail(err, KVAT_ERR_DATA, "a trial that failed has no score");
     kvat_status status =
         kvat_score_parts_of(&found, profile, record->samples, record->n_samples, record->peak_bytes, err);
     if (status != KVAT_OK) return status;
@@ -230,14 +235,19 @@ double kvat__relative_score(double score, double default_score) {
 
 static kvat_search_fate fate_of(kvat_trial_status status) {
     switch (status) {
-    case KVAT_TRIAL_OK: return KVAT_FATE_OK;
-    case KVAT_TRIAL_TIMEOUT: return KVAT_FATE_SLOW;
+    case KVAT_TRIAL_OK:
+        return KVAT_FATE_OK;
+    case KVAT_TRIAL_TIMEOUT:
+        return KVAT_FATE_SLOW;
     case KVAT_TRIAL_OOM_HOST:
     case KVAT_TRIAL_OOM_DEVICE:
     case KVAT_TRIAL_UNSUPPORTED:
-    case KVAT_TRIAL_INVALID: return KVAT_FATE_INFEASIBLE;
-    case KVAT_TRIAL_VOIDED: return KVAT_FATE_VOIDED;
-    default: return KVAT_FATE_BROKEN;
+    case KVAT_TRIAL_INVALID:
+        return KVAT_FATE_INFEASIBLE;
+    case KVAT_TRIAL_VOIDED:
+        return KVAT_FATE_VOIDED;
+    default:
+        return KVAT_FATE_BROKEN;
     }
 }
 
@@ -279,16 +289,19 @@ static void account(kvat__drive *drive, const kvat_trial_record *record) {
     drive->elapsed_ns = record->elapsed_ns;
     drive->cost_ns += record->cost_ns;
     drive->trials++;
-    if (record->status == KVAT_TRIAL_VOIDED) drive->voided++;
-    else if (record->status != KVAT_TRIAL_OK) drive->failed++;
+    if (record->status == KVAT_TRIAL_VOIDED)
+        drive->voided++;
+    else if (record->status != KVAT_TRIAL_OK)
+        drive->failed++;
 }
 
 kvat_status kvat__drive_tell(kvat__drive *drive, const kvat_trial_record *record, kvat_error *err) {
     if (!drive->has_step || record->phase != drive->step.phase || record->config != drive->step.config ||
         record->block != drive->step.block || record->chunk != drive->step.chunk)
-        return kvat_fail(err, KVAT_ERR_DATA,
-                         "the stored trials do not follow from the stored request (another version of kvat measured them, or "
-                         "the store is damaged): measure again with --fresh");
+        return kvat_fail(
+            err, KVAT_ERR_DATA,
+            "the stored trials do not follow from the stored request (another version of kvat measured them, or "
+            "the store is damaged): measure again with --fresh");
     double score = 0;
     kvat_score_parts parts = {0};
     kvat_status status = KVAT_OK;

@@ -246,9 +246,9 @@ static kvat_status unknown_engine(kvat_engine *const *engines, const char *name,
     }
     int nearest = kvat_nearest_word(name, names, n);
     kvat_status status =
-        nearest >= 0 ? kvat_fail(err, KVAT_ERR_USAGE, "unknown engine '%s': did you mean '%s'?", name, names[nearest])
-                     : kvat_fail(err, KVAT_ERR_USAGE, "unknown engine '%s' (known: %s)", name,
-                                 list.bytes ? list.bytes : "none");
+        nearest >= 0
+            ? kvat_fail(err, KVAT_ERR_USAGE, "unknown engine '%s': did you mean '%s'?", name, names[nearest])
+            : kvat_fail(err, KVAT_ERR_USAGE, "unknown engine '%s' (known: %s)", name, list.bytes ? list.bytes : "none");
     kvat_buf_clear(&list);
     return status;
 }
@@ -271,8 +271,10 @@ static kvat_status resolve_by_model(size_t *index, kvat_buf *why, kvat_engine *c
     }
     struct stat info;
     if (!strchr(model, ':') && stat(model, &info) != 0)
-        return kvat_fail(err, KVAT_ERR_DATA, "no such model '%s': give the path of a GGUF file, synthetic:ARCH, or a "
-                                             "surface (.json)", model);
+        return kvat_fail(err, KVAT_ERR_DATA,
+                         "no such model '%s': give the path of a GGUF file, synthetic:ARCH, or a "
+                         "surface (.json)",
+                         model);
     return kvat_fail(err, KVAT_ERR_ENGINE, "no engine answers to the model '%s': name one with --engine", model);
 }
 
@@ -291,8 +293,10 @@ kvat_status kvat_engine_resolve(kvat_engine **out, char **why, const char *name,
     size_t index = 0;
     if (name) {
         while (engines[index] && strcmp(engines[index]->name, name) != 0) index++;
-        if (!engines[index]) status = unknown_engine(engines, name, err);
-        else kvat_buf_printf(&reason, "%s, as asked", engines[index]->title);
+        if (!engines[index])
+            status = unknown_engine(engines, name, err);
+        else
+            kvat_buf_printf(&reason, "%s, as asked", engines[index]->title);
     } else {
         status = resolve_by_model(&index, &reason, engines, model, err);
     }
@@ -304,8 +308,10 @@ done:
     }
     kvat_buf_clear(&reason);
     kvat_engines_free(engines);
-    if (status == KVAT_OK) *out = engine;
-    else kvat_engine_free(engine);
+    if (status == KVAT_OK)
+        *out = engine;
+    else
+        kvat_engine_free(engine);
     return status;
 }
 
@@ -319,8 +325,10 @@ kvat_status kvat_engine_query(json_t **out, const kvat_engine *engine, const cha
         json_t *object = json_pack("{s:O, s:O?, s:O?, s:O?}", "engine", json_object_get(hello, "engine"), "clock",
                                    json_object_get(hello, "clock"), "capabilities",
                                    json_object_get(hello, "capabilities"), "describe", describe);
-        if (object) *out = object;
-        else status = kvat_fail(err, KVAT_ERR_ENGINE, "%s: `initialize` answered without \"engine\"", engine->name);
+        if (object)
+            *out = object;
+        else
+            status = kvat_fail(err, KVAT_ERR_ENGINE, "%s: `initialize` answered without \"engine\"", engine->name);
     }
     kvat__session_close(session);
     json_decref(hello);

@@ -1,5 +1,5 @@
-// Gathers the figures of a configuration over its clean runs and sums them up: medians, with intervals of the mean on the log scale.
-// Must not know how trials are chosen or stored.
+// Gathers the figures of a configuration over its clean runs and sums them up: medians, with intervals of the mean on
+// the log scale. Must not know how trials are chosen or stored.
 #include "figures.h"
 
 #include <math.h>
@@ -10,7 +10,7 @@ static kvat_status nomem(kvat_error *err) {
     return kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate figures");
 }
 
-void kvat__figures_clear(kvat__figures *f) {
+void kvat__entry_figures_clear(kvat__entry_figures *f) {
     free(f->ttft_s);
     free(f->decode);
     free(f->p50_s);
@@ -27,7 +27,7 @@ static bool grow_one(double **array, size_t n) {
     return grown != NULL;
 }
 
-static kvat_status grow(kvat__figures *f, size_t n_cells, kvat_error *err) {
+static kvat_status grow(kvat__entry_figures *f, size_t n_cells, kvat_error *err) {
     if (f->clean < f->capacity) return KVAT_OK;
     size_t capacity = f->capacity ? 2 * f->capacity : 4, all = capacity * n_cells;
     if (!grow_one(&f->ttft_s, all) || !grow_one(&f->decode, all) || !grow_one(&f->p50_s, all) ||
@@ -38,7 +38,7 @@ static kvat_status grow(kvat__figures *f, size_t n_cells, kvat_error *err) {
     return KVAT_OK;
 }
 
-static kvat_status add_failure(kvat__figures *f, const kvat_trial_record *record, kvat_error *err) {
+static kvat_status add_failure(kvat__entry_figures *f, const kvat_trial_record *record, kvat_error *err) {
     f->failures[record->status]++;
     char *text = strdup(record->detail ? record->detail : "");
     if (!text) return nomem(err);
@@ -47,8 +47,8 @@ static kvat_status add_failure(kvat__figures *f, const kvat_trial_record *record
     return KVAT_OK;
 }
 
-kvat_status kvat__figures_add(kvat__figures *f, const kvat_profile *profile, const kvat_trial_record *record,
-                              kvat_error *err) {
+kvat_status kvat__entry_figures_add(kvat__entry_figures *f, const kvat_profile *profile,
+                                    const kvat_trial_record *record, kvat_error *err) {
     if (record->status != KVAT_TRIAL_OK) return add_failure(f, record, err);
     kvat_status status = grow(f, profile->n_cells, err);
     if (status != KVAT_OK) return status;
@@ -72,7 +72,7 @@ kvat_status kvat__figures_add(kvat__figures *f, const kvat_profile *profile, con
 }
 
 /** Column `cell` of a run × cell table, into `column`. */
-static const double *column_of(double *column, const kvat__figures *f, const double *table, size_t cell) {
+static const double *column_of(double *column, const kvat__entry_figures *f, const double *table, size_t cell) {
     for (size_t run = 0; run < f->clean; run++) column[run] = table[run * f->n_cells + cell];
     return column;
 }
@@ -87,7 +87,8 @@ static kvat_interval median_interval(double *column, size_t n) {
     return (kvat_interval){median, low < median ? low : median, high > median ? high : median};
 }
 
-static void put_cell(kvat_cell_figures *out, const kvat__figures *f, size_t cell, int64_t prompt_tokens, double *column) {
+static void put_cell(kvat_cell_figures *out, const kvat__entry_figures *f, size_t cell, int64_t prompt_tokens,
+                     double *column) {
     out->cell = cell;
     column_of(column, f, f->ttft_s, cell);
     out->ttft_s = median_interval(column, f->clean);
@@ -99,14 +100,15 @@ static void put_cell(kvat_cell_figures *out, const kvat__figures *f, size_t cell
     out->itl_p99_s = kvat_median(column_of(column, f, f->p99_s, cell), f->clean);
 }
 
-static kvat_status put_failures(kvat_entry *entry, const kvat__figures *f, kvat_error *err) {
+static kvat_status put_failures(kvat_entry *entry, const kvat__entry_figures *f, kvat_error *err) {
     memcpy(entry->failures_by_status, f->failures, sizeof f->failures);
     if (!f->failure) return KVAT_OK;
     entry->failure = strdup(f->failure);
     return entry->failure ? KVAT_OK : nomem(err);
 }
 
-kvat_status kvat__figures_put(kvat_entry *entry, const kvat__figures *f, const kvat_profile *profile, kvat_error *err) {
+kvat_status kvat__entry_figures_put(kvat_entry *entry, const kvat__entry_figures *f, const kvat_profile *profile,
+                                    kvat_error *err) {
     kvat_status status = put_failures(entry, f, err);
     if (status != KVAT_OK || f->clean == 0) return status;
     double *column = malloc(f->clean * sizeof *column);

@@ -5,7 +5,7 @@
 
 #include "run_internal.h"
 
-typedef struct kvat__figures {
+typedef struct kvat__entry_figures {
     size_t clean, capacity, n_cells;
     double *ttft_s, *decode, *p50_s, *p95_s, *p99_s; /**< capacity × n_cells each, row = run */
     double *peak_bytes;                              /**< capacity */
@@ -13,12 +13,12 @@ typedef struct kvat__figures {
     int64_t once_ns, run_ns; /**< sums over clean runs: prepare and warm-up; measured part */
     size_t failures[KVAT_TRIAL_STATUS_COUNT];
     char *failure;
-} kvat__figures;
+} kvat__entry_figures;
 
-kvat_status kvat__figures_add(kvat__figures *figures, const kvat_profile *profile, const kvat_trial_record *record,
-                              kvat_error *err);
-kvat_status kvat__figures_put(kvat_entry *entry, const kvat__figures *figures, const kvat_profile *profile,
-                              kvat_error *err);
-void kvat__figures_clear(kvat__figures *figures);
+kvat_status kvat__entry_figures_add(kvat__entry_figures *figures, const kvat_profile *profile,
+                                    const kvat_trial_record *record, kvat_error *err);
+kvat_status kvat__entry_figures_put(kvat_entry *entry, const kvat__entry_figures *figures, const kvat_profile *profile,
+                                    kvat_error *err);
+void kvat__entry_figures_clear(kvat__entry_figures *figures);
 
 #endif

@@ -1,5 +1,5 @@
-// Makes a request concrete: profile fitted to the model, knobs, configurations, forecasts; and reads the same back from a store.
-// Must not start or call a worker.
+// Makes a request concrete: profile fitted to the model, knobs, configurations, forecasts; and reads the same back from
+// a store. Must not start or call a worker.
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,17 +133,17 @@ static kvat_status note_left_out(kvat__job *job, size_t config, int64_t bytes, i
     kvat_buf_puts(&reason, " > ");
     kvat_put_bytes(&reason, limit);
     json_t *list = json_object_get(job->note, "left_out");
-    json_t *entry = label.bytes && reason.bytes
-                        ? json_pack("{s:s, s:I, s:s}", "label", label.bytes, "forecast_bytes", (json_int_t)bytes,
-                                    "reason", reason.bytes)
-                        : NULL;
+    json_t *entry = label.bytes && reason.bytes ? json_pack("{s:s, s:I, s:s}", "label", label.bytes, "forecast_bytes",
+                                                            (json_int_t)bytes, "reason", reason.bytes)
+                                                : NULL;
     int bad = json_array_append_new(list, entry);
     kvat_buf_clear(&label);
     kvat_buf_clear(&reason);
     return bad ? nomem(err) : KVAT_OK;
 }
 
-/** Forecasts every configuration and removes those over `limit` (0: none); the list of what was left out goes to the note. */
+/** Forecasts every configuration and removes those over `limit` (0: none); the list of what was left out goes to the
+ * note. */
 static kvat_status prune(kvat__job *job, int64_t limit, kvat_error *err) {
     size_t n = kvat_space_count(job->space);
     kvat_memory_model *model = NULL;
@@ -158,14 +158,17 @@ static kvat_status prune(kvat__job *job, int64_t limit, kvat_error *err) {
         int64_t bytes = 0;
         status = forecast_one(&bytes, job, model, i, err);
         drop[i] = status == KVAT_OK && limit > 0 && bytes > limit;
-        if (drop[i]) status = note_left_out(job, i, bytes, limit, err);
-        else job->forecast_bytes[kept++] = bytes;
+        if (drop[i])
+            status = note_left_out(job, i, bytes, limit, err);
+        else
+            job->forecast_bytes[kept++] = bytes;
     }
     if (status != KVAT_OK) goto done;
     if (kept == 0) {
         status = kvat_fail(err, KVAT_ERR_INFEASIBLE,
                            "none of %zu configurations fits: every memory forecast is over the limit of %lld MiB "
-                           "(shorten the context, or raise --max-memory)", n, (long long)(limit >> 20));
+                           "(shorten the context, or raise --max-memory)",
+                           n, (long long)(limit >> 20));
         goto done;
     }
     job->default_dropped = drop[0];
@@ -307,9 +310,9 @@ static kvat_status note_json(kvat__job *job, const kvat_tune_request *request, c
     if (job->profile->limit_memory_bytes > 0 && job->profile->limit_memory_bytes < limit)
         limit = job->profile->limit_memory_bytes;
     job->note = json_pack("{s:I, s:I, s:I, s:s, s:o}", "budget_ns",
-                          (json_int_t)(request->time_ns > 0 ? request->time_ns : 20 * 60 * KVAT_NS_PER_S),
-                          "max_trials", (json_int_t)request->max_trials, "memory_limit_bytes", (json_int_t)limit,
-                          "why_engine", why_engine, "argv", argv_json(request->argv));
+                          (json_int_t)(request->time_ns > 0 ? request->time_ns : 20 * 60 * KVAT_NS_PER_S), "max_trials",
+                          (json_int_t)request->max_trials, "memory_limit_bytes", (json_int_t)limit, "why_engine",
+                          why_engine, "argv", argv_json(request->argv));
     return job->note ? KVAT_OK : nomem(err);
 }
 
@@ -339,8 +342,10 @@ kvat_status kvat__job_from_request(kvat__job **out, const kvat_tune_request *req
     if (status == KVAT_OK) status = note_json(job, request, machine, why_engine ? why_engine : "", err);
     if (status == KVAT_OK) status = complete(job, err);
     json_decref(machine_object);
-    if (status == KVAT_OK) *out = job;
-    else kvat__job_free(job);
+    if (status == KVAT_OK)
+        *out = job;
+    else
+        kvat__job_free(job);
     return status;
 }
 
@@ -360,20 +365,23 @@ kvat_status kvat__job_from_record(kvat__job **out, const kvat_run_record *record
     if (status == KVAT_OK) status = parse(&job->environment, record->environment_json, "the stored machine", err);
     if (status == KVAT_OK) status = parse(&job->note, record->note_json, "the stored note", err);
     if (status == KVAT_OK) status = parse(&space, record->space_json, "the stored space", err);
-    if (status == KVAT_OK)
-        status = kvat_profile_parse(&job->profile, json_object_get(job->request, "profile"), err);
+    if (status == KVAT_OK) status = kvat_profile_parse(&job->profile, json_object_get(job->request, "profile"), err);
     if (status == KVAT_OK) {
         job->profile->builtin = json_is_true(json_object_get(job->request, "profile_builtin"));
         job->profile->left_out = (size_t)int_of(job->request, "cells_left_out", 0);
         status = complete(job, err);
     }
     if (status == KVAT_OK && json_array_size(space) != kvat_space_count(job->space))
-        status = kvat_fail(err, KVAT_ERR_DATA,
-                           "the stored run has %zu configurations where this kvat makes %zu of the same request: measure "
-                           "again with --fresh", json_array_size(space), kvat_space_count(job->space));
+        status =
+            kvat_fail(err, KVAT_ERR_DATA,
+                      "the stored run has %zu configurations where this kvat makes %zu of the same request: measure "
+                      "again with --fresh",
+                      json_array_size(space), kvat_space_count(job->space));
     json_decref(space);
-    if (status == KVAT_OK) *out = job;
-    else kvat__job_free(job);
+    if (status == KVAT_OK)
+        *out = job;
+    else
+        kvat__job_free(job);
     return status;
 }
 
@@ -396,8 +404,10 @@ kvat_status kvat__job_copy(kvat__job **out, const kvat__job *job, kvat_error *er
         status = complete(copy, err);
     }
     json_decref(profile);
-    if (status == KVAT_OK) *out = copy;
-    else kvat__job_free(copy);
+    if (status == KVAT_OK)
+        *out = copy;
+    else
+        kvat__job_free(copy);
     return status;
 }
 
@@ -411,16 +421,18 @@ kvat_status kvat__job_space_json(json_t **out, const kvat__job *job, kvat_error 
         status = kvat_space_settings(&settings, job->space, i, -1, err);
         if (status == KVAT_OK && json_array_append_new(array, settings) != 0) status = nomem(err);
     }
-    if (status == KVAT_OK) *out = array;
-    else json_decref(array);
+    if (status == KVAT_OK)
+        *out = array;
+    else
+        json_decref(array);
     return status;
 }
 
 kvat_status kvat__job_identity(char *hex, const kvat__job *job, kvat_error *err) {
     kvat_buf text = KVAT_BUF_INIT;
-    json_t *all = json_pack("{s:O, s:O?, s:O?}", "request", job->request, "engine",
-                            json_object_get(job->hello, "engine"), "machine",
-                            json_object_get(job->environment, "machine"));
+    json_t *all =
+        json_pack("{s:O, s:O?, s:O?}", "request", job->request, "engine", json_object_get(job->hello, "engine"),
+                  "machine", json_object_get(job->environment, "machine"));
     kvat_status status = all ? kvat_json_put(&text, all) : nomem(err);
     if (status == KVAT_OK) status = kvat_buf_status(&text, err);
     if (status == KVAT_OK) kvat_hash_bytes(hex, text.bytes, text.length);

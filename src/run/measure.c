@@ -5,9 +5,9 @@
 
 #include "session.h"
 
-#define PREPARE_DEADLINE_NS (5 * 60 * KVAT_NS_PER_S)
-#define SHORT_DEADLINE_NS (60 * KVAT_NS_PER_S)
-#define RUN_GRACE_NS (30 * KVAT_NS_PER_S) /* the worker stops itself at its limit; this is for the answer */
+#define PREPARE_DEADLINE_NS  (5 * 60 * KVAT_NS_PER_S)
+#define SHORT_DEADLINE_NS    (60 * KVAT_NS_PER_S)
+#define RUN_GRACE_NS         (30 * KVAT_NS_PER_S) /* the worker stops itself at its limit; this is for the answer */
 #define WARMUP_PROMPT_TOKENS 128
 #define WARMUP_OUTPUT_TOKENS 4
 
@@ -64,8 +64,10 @@ static bool same_value(const json_t *a, const json_t *b) {
 }
 
 static void put_value(kvat_buf *out, const json_t *value) {
-    if (json_is_integer(value)) kvat_buf_printf(out, "%lld", (long long)json_integer_value(value));
-    else kvat_buf_puts(out, json_is_string(value) ? json_string_value(value) : "?");
+    if (json_is_integer(value))
+        kvat_buf_printf(out, "%lld", (long long)json_integer_value(value));
+    else
+        kvat_buf_puts(out, json_is_string(value) ? json_string_value(value) : "?");
 }
 
 /** Compares what was read back with what was asked for; a difference makes the trial invalid. */
@@ -97,7 +99,8 @@ static kvat_status check_effective(trial *t, int64_t context_tokens, kvat_error 
 
 /* ---- prompts ---- */
 
-/** Seed of the prompt of one repetition: equal for all configurations in it. 53 bits, so that any JSON reader keeps it exact. */
+/** Seed of the prompt of one repetition: equal for all configurations in it. 53 bits, so that any JSON reader keeps it
+ * exact. */
 static uint64_t prompt_seed(const trial *t, int64_t prompt_tokens) {
     char text[96], hex[KVAT_HASH_HEX];
     int n = snprintf(text, sizeof text, "prompt/%llu/%llu/%lld", (unsigned long long)t->job->seed,
@@ -170,7 +173,8 @@ static kvat_status warm_up(trial *t, const kvat__cell_group *group, kvat_error *
             const char *word = json_string_value(json_object_get(call.result, "status"));
             int64_t spent = int_member(call.result, "now_ns") - int_member(call.result, "start_ns");
             if (spent > 0) t->m->record.warmup_ns += spent;
-            if (word && strcmp(word, "timeout") == 0) set_status(t, KVAT_TRIAL_TIMEOUT, "past its time limit in the warm-up");
+            if (word && strcmp(word, "timeout") == 0)
+                set_status(t, KVAT_TRIAL_TIMEOUT, "past its time limit in the warm-up");
         }
         kvat_call_clear(&call);
     }
@@ -195,8 +199,8 @@ static kvat_status run_once(trial *t, const kvat__cell_group *group, const kvat_
     if (status == KVAT_OK && call.outcome != KVAT_CALL_OK) status = fail_with(t, &call, err);
     if (going(t, status)) {
         collect_effective(t, call.result);
-        kvat_trial_status read = kvat__read_run(t->m, call.result, t->job->profile, group, marks, n_marks, with_marks,
-                                                &t->m->record.run_ns);
+        kvat_trial_status read =
+            kvat__read_run(t->m, call.result, t->job->profile, group, marks, n_marks, with_marks, &t->m->record.run_ns);
         t->m->record.status = read;
     }
     kvat_call_clear(&call);
@@ -244,7 +248,8 @@ static kvat_status prepare(trial *t, const kvat__cell_group *group, int64_t cont
 
 static kvat_status reset_peak(trial *t, kvat_error *err) {
     kvat_call call = {0};
-    kvat_status status = kvat__session_call(&call, t->s, "resources", json_pack("{s:b}", "reset", 1), SHORT_DEADLINE_NS, err);
+    kvat_status status =
+        kvat__session_call(&call, t->s, "resources", json_pack("{s:b}", "reset", 1), SHORT_DEADLINE_NS, err);
     if (status == KVAT_OK && call.outcome != KVAT_CALL_OK) status = fail_with(t, &call, err);
     kvat_call_clear(&call);
     return status;
@@ -360,11 +365,20 @@ static kvat_status finish(trial *t, kvat_error *err) {
 kvat_status kvat__session_measure(kvat__measurement *out, kvat__session *session, const kvat__job *job,
                                   const kvat__step *step, const kvat__measure_limits *limits, kvat_error *err) {
     memset(out, 0, sizeof *out);
-    trial t = {.m = out, .s = session, .job = job, .step = step, .run_limit_ns = limits->run_ns,
-               .cores = limits->cores, .judge_load = limits->judge_load};
-    out->record = (kvat_trial_record){.phase = step->phase, .config = step->config, .block = step->block,
-                                      .chunk = step->chunk, .fresh_process = step->fresh_process,
-                                      .status = KVAT_TRIAL_OK, .worker_start_ns = session->now_ns};
+    trial t = {.m = out,
+               .s = session,
+               .job = job,
+               .step = step,
+               .run_limit_ns = limits->run_ns,
+               .cores = limits->cores,
+               .judge_load = limits->judge_load};
+    out->record = (kvat_trial_record){.phase = step->phase,
+                                      .config = step->config,
+                                      .block = step->block,
+                                      .chunk = step->chunk,
+                                      .fresh_process = step->fresh_process,
+                                      .status = KVAT_TRIAL_OK,
+                                      .worker_start_ns = session->now_ns};
     out->n_samples = job->profile->n_cells;
     out->samples = calloc(out->n_samples, sizeof *out->samples);
     kvat_status status = out->samples ? take_settings(&t, err) : nomem(err);

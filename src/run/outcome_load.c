@@ -13,7 +13,7 @@ static kvat_status nomem(kvat_error *err) {
 /** What the replay of the trials gathers. */
 typedef struct gathering {
     const kvat__job *job;
-    kvat__figures *figures; /**< one a configuration */
+    kvat__entry_figures *figures; /**< one a configuration */
     kvat_outcome *outcome;
     size_t race_capacity;
     double default_score; /**< median of the default so far, for the race chart */
@@ -83,10 +83,12 @@ static void gather(void *user, const kvat_trial_record *record, kvat__drive *dri
     o->elapsed_ns = record->elapsed_ns;
     g->measured_ns += record->load_ns + record->prepare_ns + record->warmup_ns + record->run_ns;
     note_disturbance(g, record);
-    if (record->status == KVAT_TRIAL_VOIDED) o->voided_trials++;
-    else if (record->status != KVAT_TRIAL_OK) o->failed_trials++;
+    if (record->status == KVAT_TRIAL_VOIDED)
+        o->voided_trials++;
+    else if (record->status != KVAT_TRIAL_OK)
+        o->failed_trials++;
     if (!g->peak_source && record->peak_source && *record->peak_source) g->peak_source = strdup(record->peak_source);
-    g->status = kvat__figures_add(&g->figures[record->config], g->job->profile, record, g->err);
+    g->status = kvat__entry_figures_add(&g->figures[record->config], g->job->profile, record, g->err);
     if (g->status == KVAT_OK) g->status = add_point(g, record, drive);
 }
 
@@ -116,10 +118,15 @@ static kvat_status changed_settings(json_t **out, const kvat__job *job, size_t c
 static kvat_status make_entry(kvat_entry *entry, const gathering *g, size_t config, const kvat__drive_view *view,
                               kvat_error *err) {
     const kvat__job *job = g->job;
-    const kvat__figures *figures = g->figures ? &g->figures[config] : NULL;
+    const kvat__entry_figures *figures = g->figures ? &g->figures[config] : NULL;
     kvat_buf label = KVAT_BUF_INIT;
-    *entry = (kvat_entry){.config = config, .score = NAN, .score_interval = {NAN, NAN, NAN}, .ttft_s = NAN,
-                          .decode_tok_per_s = NAN, .jitter = NAN, .lossy = kvat_space_lossy(job->space, config),
+    *entry = (kvat_entry){.config = config,
+                          .score = NAN,
+                          .score_interval = {NAN, NAN, NAN},
+                          .ttft_s = NAN,
+                          .decode_tok_per_s = NAN,
+                          .jitter = NAN,
+                          .lossy = kvat_space_lossy(job->space, config),
                           .forecast_bytes = job->forecast_bytes[config]};
     kvat_space_label(&label, job->space, config);
     entry->label = kvat_buf_take(&label);
@@ -134,7 +141,7 @@ static kvat_status make_entry(kvat_entry *entry, const gathering *g, size_t conf
     } else {
         entry->standing.gain = (kvat_interval){NAN, NAN, NAN};
     }
-    if (status == KVAT_OK && figures) status = kvat__figures_put(entry, figures, job->profile, err);
+    if (status == KVAT_OK && figures) status = kvat__entry_figures_put(entry, figures, job->profile, err);
     return status;
 }
 
@@ -246,12 +253,21 @@ static void decide(kvat_outcome *o, const kvat__drive_view *view, kvat_buf *why)
     size_t fallback = o->reference_is_default ? o->default_entry : reference;
     if (fallback == SIZE_MAX) fallback = o->best_so_far;
     o->winner = beats ? o->best_so_far : fallback;
-    o->decision = !firm ? KVAT_DECISION_UNDECIDED : o->winner == o->default_entry ? KVAT_DECISION_DEFAULT : KVAT_DECISION_WINNER;
-    if (beats) kvat_buf_printf(why, "Confirmed on %zu fresh pairs against %s; ", view->confirmation.pairs, against);
-    else if (verdict == KVAT_VERDICT_B) kvat_buf_printf(why, "The leader of the search was slower than %s in %zu fresh pairs; ", against, view->confirmation.pairs);
-    else if (verdict == KVAT_VERDICT_FAILED) kvat_buf_puts(why, "The leader of the search failed when it was confirmed; ");
-    else if (view->confirming && view->confirmation.pairs > 0) kvat_buf_printf(why, "%zu fresh pairs could not tell the leader of the search from %s; ", view->confirmation.pairs, against);
-    else if (view->confirming) kvat_buf_printf(why, "No time was left to confirm the leader against %s; ", against);
+    o->decision = !firm                           ? KVAT_DECISION_UNDECIDED
+                  : o->winner == o->default_entry ? KVAT_DECISION_DEFAULT
+                                                  : KVAT_DECISION_WINNER;
+    if (beats)
+        kvat_buf_printf(why, "Confirmed on %zu fresh pairs against %s; ", view->confirmation.pairs, against);
+    else if (verdict == KVAT_VERDICT_B)
+        kvat_buf_printf(why, "The leader of the search was slower than %s in %zu fresh pairs; ", against,
+                        view->confirmation.pairs);
+    else if (verdict == KVAT_VERDICT_FAILED)
+        kvat_buf_puts(why, "The leader of the search failed when it was confirmed; ");
+    else if (view->confirming && view->confirmation.pairs > 0)
+        kvat_buf_printf(why, "%zu fresh pairs could not tell the leader of the search from %s; ",
+                        view->confirmation.pairs, against);
+    else if (view->confirming)
+        kvat_buf_printf(why, "No time was left to confirm the leader against %s; ", against);
     if (firm && (beats || !view->confirming)) {
         if (!view->confirming) kvat_buf_puts(why, "Nothing tried beats the default; ");
         put_sure(why, o, answer->tried);
@@ -270,7 +286,8 @@ static void find_lossy(kvat_outcome *o) {
     o->lossy_best = SIZE_MAX;
     if (o->winner == SIZE_MAX) return;
     for (size_t i = 0; i < o->n_entries && o->lossy_best == SIZE_MAX; i++)
-        if (o->entries[i].lossy && o->entries[i].rank && i != o->winner && o->entries[i].score > o->entries[o->winner].score)
+        if (o->entries[i].lossy && o->entries[i].rank && i != o->winner &&
+            o->entries[i].score > o->entries[o->winner].score)
             o->lossy_best = i;
 }
 
@@ -294,23 +311,28 @@ static kvat_status warnings(kvat_outcome *o, const gathering *g, kvat_error *err
     kvat_buf text = KVAT_BUF_INIT;
     kvat_status status = KVAT_OK;
     if (o->noisy) {
-        kvat_buf_printf(&text, "This machine is noisy: repeated runs of one configuration spread by %.1f %% with drift taken "
-                               "out, so small differences cannot be seen", 100 * o->anchor_spread);
+        kvat_buf_printf(&text,
+                        "This machine is noisy: repeated runs of one configuration spread by %.1f %% with drift taken "
+                        "out, so small differences cannot be seen",
+                        100 * o->anchor_spread);
         status = warn(o, &text, err);
     }
     if (status == KVAT_OK && 5 * g->disturbed > o->trials) {
-        kvat_buf_printf(&text, "Other processes took more than a tenth of the CPU during %zu of %zu trials", g->disturbed, o->trials);
+        kvat_buf_printf(&text, "Other processes took more than a tenth of the CPU during %zu of %zu trials",
+                        g->disturbed, o->trials);
         status = warn(o, &text, err);
     }
     if (status == KVAT_OK && o->profile->left_out) {
-        kvat_buf_printf(&text, "%zu cell%s of the profile exceed%s the context the model was trained for and %s left out",
-                        o->profile->left_out, o->profile->left_out == 1 ? "" : "s", o->profile->left_out == 1 ? "s" : "",
-                        o->profile->left_out == 1 ? "was" : "were");
+        kvat_buf_printf(&text,
+                        "%zu cell%s of the profile exceed%s the context the model was trained for and %s left out",
+                        o->profile->left_out, o->profile->left_out == 1 ? "" : "s",
+                        o->profile->left_out == 1 ? "s" : "", o->profile->left_out == 1 ? "was" : "were");
         status = warn(o, &text, err);
     }
     if (status == KVAT_OK && o->n_entries && g->job->default_dropped) {
-        kvat_buf_puts(&text, "The engine's default does not fit into memory at this context, so gains are against the first "
-                             "configuration that does");
+        kvat_buf_puts(&text,
+                      "The engine's default does not fit into memory at this context, so gains are against the first "
+                      "configuration that does");
         status = warn(o, &text, err);
     }
     return status;
@@ -321,7 +343,7 @@ static double grid_ratio(const gathering *g, int64_t elapsed_ns) {
     double total = 0, known = 0;
     size_t n = kvat_space_count(g->job->space), with = 0;
     for (size_t i = 0; i < n; i++) {
-        const kvat__figures *f = &g->figures[i];
+        const kvat__entry_figures *f = &g->figures[i];
         if (!f->clean) continue;
         known += (double)f->once_ns / (double)f->clean + 5.0 * (double)f->run_ns / (double)f->clean;
         with++;
@@ -395,7 +417,8 @@ static void give_parts(kvat_outcome *o, kvat__job *job) {
 static kvat_outcome *new_outcome(void) {
     kvat_outcome *o = calloc(1, sizeof *o);
     if (!o) return NULL;
-    o->winner = o->best_so_far = o->default_entry = o->lossy_best = o->confirmed_entry = o->smallest_worst_loss = SIZE_MAX;
+    o->winner = o->best_so_far = o->default_entry = o->lossy_best = o->confirmed_entry = o->smallest_worst_loss =
+        SIZE_MAX;
     o->sigma = o->anchor_spread = o->grid_ratio = NAN;
     o->created_utc = strdup("");
     o->why = NULL;
@@ -416,8 +439,10 @@ kvat_status kvat__outcome_of_job(kvat_outcome **out, const kvat__job *job, kvat_
         give_parts(o, own);
     }
     kvat__job_free(own);
-    if (status == KVAT_OK) *out = o;
-    else kvat_outcome_free(o);
+    if (status == KVAT_OK)
+        *out = o;
+    else
+        kvat_outcome_free(o);
     return status;
 }
 
@@ -506,13 +531,15 @@ kvat_status kvat_outcome_load(kvat_outcome **out, kvat_store *store, int64_t run
     l.job->space = NULL;
     l.job->profile = NULL;
 done:
-    for (size_t i = 0; g.figures && i < n; i++) kvat__figures_clear(&g.figures[i]);
+    for (size_t i = 0; g.figures && i < n; i++) kvat__entry_figures_clear(&g.figures[i]);
     free(g.figures);
     free(g.peak_source);
     free(l.created);
     kvat__drive_free(drive);
     kvat__job_free(l.job);
-    if (status == KVAT_OK) *out = o;
-    else kvat_outcome_free(o);
+    if (status == KVAT_OK)
+        *out = o;
+    else
+        kvat_outcome_free(o);
     return status;
 }

@@ -106,14 +106,14 @@ typedef struct kvat__session_options {
 
 /** Where a virtual clock stood when the last trial was stored. */
 typedef struct kvat__session_state {
-    int64_t launch;       /**< launches so far */
+    int64_t launch; /**< launches so far */
     int64_t virtual_now_ns;
     const char *loaded_json; /**< "" nothing loaded; borrowed during the call */
     int64_t loaded_ns;
 } kvat__session_state;
 
-/** Starts a worker and asks `initialize` and `describe` (new references). Worker trouble here is an error: KVAT_ERR_ENGINE, or KVAT_ERR_DATA for a
- *  model the engine's worker refuses. */
+/** Starts a worker and asks `initialize` and `describe` (new references). Worker trouble here is an error:
+ * KVAT_ERR_ENGINE, or KVAT_ERR_DATA for a model the engine's worker refuses. */
 kvat_status kvat__session_open(kvat__session **out, json_t **hello, json_t **describe,
                                const kvat__session_options *options, kvat_error *err);
 void kvat__session_close(kvat__session *session);
@@ -132,7 +132,8 @@ typedef struct kvat__measurement {
 } kvat__measurement;
 void kvat__measurement_clear(kvat__measurement *measurement);
 
-/** Measures one step. Trouble of the engine is in out->record.status; an error is ours (interrupted, no memory) or "model changed" (KVAT_ERR_DATA). */
+/** Measures one step. Trouble of the engine is in out->record.status; an error is ours (interrupted, no memory) or
+ * "model changed" (KVAT_ERR_DATA). */
 typedef struct kvat__measure_limits {
     int64_t run_ns;  /**< most one `run` may take */
     int cores;       /**< of the machine, to judge foreign load */
@@ -146,8 +147,8 @@ kvat_status kvat__session_measure(kvat__measurement *out, kvat__session *session
 /** Cells of one batch size: what one `prepare` serves. */
 typedef struct kvat__cell_group {
     int64_t sequences;
-    size_t first, count;     /**< range of the profile's cells (they are sorted) */
-    int64_t context_tokens;  /**< of one sequence */
+    size_t first, count;    /**< range of the profile's cells (they are sorted) */
+    int64_t context_tokens; /**< of one sequence */
 } kvat__cell_group;
 size_t kvat__cell_groups(kvat__cell_group *groups, const kvat_profile *profile); /**< `groups` has n_cells places */
 
@@ -157,14 +158,15 @@ typedef struct kvat__mark {
 } kvat__mark;
 size_t kvat__marks_of(kvat__mark *marks, const kvat_profile *profile, const kvat__cell_group *group);
 
-/** Reads one depth's token times from a `run` result (with or without marks) into `m`, checking counts and order. Returns the status of the
- *  trial: KVAT_TRIAL_OK or INVALID/PROTOCOL_ERROR with m->detail. */
+/** Reads one depth's token times from a `run` result (with or without marks) into `m`, checking counts and order.
+ * Returns the status of the trial: KVAT_TRIAL_OK or INVALID/PROTOCOL_ERROR with m->detail. */
 kvat_trial_status kvat__read_run(kvat__measurement *m, const json_t *result, const kvat_profile *profile,
-                                 const kvat__cell_group *group, const kvat__mark *marks, size_t n_marks, bool with_marks,
-                                 int64_t *run_ns);
+                                 const kvat__cell_group *group, const kvat__mark *marks, size_t n_marks,
+                                 bool with_marks, int64_t *run_ns);
 
 /* ---- tune.c helpers used by outcome.c ---- */
-/** Feeds stored records (from kvat_store_each_trial) to a drive; `each` (or NULL) sees every told record with the drive after it. */
+/** Feeds stored records (from kvat_store_each_trial) to a drive; `each` (or NULL) sees every told record with the drive
+ * after it. */
 typedef struct kvat__replay {
     kvat__drive *drive;
     void (*each)(void *user, const kvat_trial_record *record, kvat__drive *drive);

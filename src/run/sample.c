@@ -79,8 +79,10 @@ static kvat_trial_status add_samples(kvat__measurement *m, const kvat_profile *p
         kvat_error why = KVAT_ERROR_INIT;
         if (kvat_sample_of(&sample, i, timing->ttft_ns, timing->token_ns, (size_t)cell->output_tokens, &why) != KVAT_OK)
             return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "%.200s", why.message);
-        if (timing->sequence > 0) kvat_sample_merge(&m->samples[i], &sample, (size_t)timing->sequence);
-        else m->samples[i] = sample;
+        if (timing->sequence > 0)
+            kvat_sample_merge(&m->samples[i], &sample, (size_t)timing->sequence);
+        else
+            m->samples[i] = sample;
     }
     return KVAT_TRIAL_OK;
 }
@@ -116,11 +118,11 @@ static kvat_trial_status read_sequences(kvat__measurement *m, const json_t *arra
                                         const kvat__cell_group *group, const kvat__mark *mark, int64_t start_ns,
                                         int64_t ttft_ns) {
     if (json_array_size(array) != (size_t)group->sequences)
-        return refuse(m, KVAT_TRIAL_INVALID, "%zu sequences answered where %lld were asked for",
-                      json_array_size(array), (long long)group->sequences);
+        return refuse(m, KVAT_TRIAL_INVALID, "%zu sequences answered where %lld were asked for", json_array_size(array),
+                      (long long)group->sequences);
     for (int64_t s = 0; s < group->sequences; s++) {
-        kvat_trial_status status = read_sequence(m, json_array_get(array, (size_t)s), profile, group, mark, s,
-                                                 start_ns, ttft_ns);
+        kvat_trial_status status =
+            read_sequence(m, json_array_get(array, (size_t)s), profile, group, mark, s, start_ns, ttft_ns);
         if (status != KVAT_TRIAL_OK) return status;
     }
     return KVAT_TRIAL_OK;
@@ -148,20 +150,19 @@ static kvat_trial_status read_marks(kvat__measurement *m, const json_t *result, 
                           (long long)marks[i].prompt_tokens);
         if (!get_clock(&ttft_ns, object, "ttft_ns"))
             return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "mark %zu has no ttft_ns", i);
-        kvat_trial_status status = read_sequences(m, json_object_get(object, "sequences"), profile, group, &marks[i],
-                                                  start_ns, ttft_ns);
+        kvat_trial_status status =
+            read_sequences(m, json_object_get(object, "sequences"), profile, group, &marks[i], start_ns, ttft_ns);
         if (status != KVAT_TRIAL_OK) return status;
     }
     return KVAT_TRIAL_OK;
 }
 
 kvat_trial_status kvat__read_run(kvat__measurement *m, const json_t *result, const kvat_profile *profile,
-                                 const kvat__cell_group *group, const kvat__mark *marks, size_t n_marks, bool with_marks,
-                                 int64_t *run_ns) {
+                                 const kvat__cell_group *group, const kvat__mark *marks, size_t n_marks,
+                                 bool with_marks, int64_t *run_ns) {
     const char *word = json_string_value(json_object_get(result, "status"));
     if (word && strcmp(word, "timeout") == 0) return refuse(m, KVAT_TRIAL_TIMEOUT, "past its time limit");
-    if (word && strcmp(word, "ok") != 0)
-        return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "run answered an unknown status");
+    if (word && strcmp(word, "ok") != 0) return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "run answered an unknown status");
     int64_t start_ns = 0, end_ns = 0;
     if (!get_clock(&start_ns, result, "start_ns"))
         return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "run answered without start_ns");
@@ -169,7 +170,9 @@ kvat_trial_status kvat__read_run(kvat__measurement *m, const json_t *result, con
         with_marks ? read_marks(m, result, profile, group, marks, n_marks, start_ns)
                    : read_sequences(m, json_object_get(result, "sequences"), profile, group, marks, start_ns, -1);
     if (status != KVAT_TRIAL_OK) return status;
-    if (get_clock(&end_ns, result, "now_ns") && end_ns >= start_ns) *run_ns += end_ns - start_ns;
-    else *run_ns += m->token_ns[m->n_timings - 1][m->timings[m->n_timings - 1].n_tokens - 1] - start_ns;
+    if (get_clock(&end_ns, result, "now_ns") && end_ns >= start_ns)
+        *run_ns += end_ns - start_ns;
+    else
+        *run_ns += m->token_ns[m->n_timings - 1][m->timings[m->n_timings - 1].n_tokens - 1] - start_ns;
     return KVAT_TRIAL_OK;
 }

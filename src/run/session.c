@@ -1,5 +1,5 @@
-// Keeps one worker ready: spawned, introduced, the right model loaded; restarted after a death or when a setting asks for it.
-// Must not decide what to measure, nor judge results.
+// Keeps one worker ready: spawned, introduced, the right model loaded; restarted after a death or when a setting asks
+// for it. Must not decide what to measure, nor judge results.
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,9 +7,9 @@
 #include "session.h"
 
 #define DESCRIBE_DEADLINE_NS (20 * 60 * KVAT_NS_PER_S) /* a synthetic model may have to be written first */
-#define LOAD_DEADLINE_NS (30 * 60 * KVAT_NS_PER_S)
-#define SHORT_DEADLINE_NS (120 * KVAT_NS_PER_S)
-#define VIRTUAL_DEADLINE_NS (10 * KVAT_NS_PER_S) /* a virtual clock answers at once or never */
+#define LOAD_DEADLINE_NS     (30 * 60 * KVAT_NS_PER_S)
+#define SHORT_DEADLINE_NS    (120 * KVAT_NS_PER_S)
+#define VIRTUAL_DEADLINE_NS  (10 * KVAT_NS_PER_S) /* a virtual clock answers at once or never */
 
 static kvat_status nomem(kvat_error *err) {
     return kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate a request to the worker");
@@ -33,18 +33,28 @@ kvat_status kvat__session_call(kvat_call *out, kvat__session *s, const char *met
 
 kvat_trial_status kvat__status_of_call(const kvat_call *call) {
     switch (call->outcome) {
-    case KVAT_CALL_OK: return KVAT_TRIAL_OK;
-    case KVAT_CALL_TIMEOUT: return KVAT_TRIAL_HANG;
-    case KVAT_CALL_DIED: return call->death.kind == KVAT_DEATH_OOM ? KVAT_TRIAL_OOM_HOST : KVAT_TRIAL_CRASH;
-    case KVAT_CALL_PROTOCOL: return KVAT_TRIAL_PROTOCOL_ERROR;
-    case KVAT_CALL_FAULT: break;
+    case KVAT_CALL_OK:
+        return KVAT_TRIAL_OK;
+    case KVAT_CALL_TIMEOUT:
+        return KVAT_TRIAL_HANG;
+    case KVAT_CALL_DIED:
+        return call->death.kind == KVAT_DEATH_OOM ? KVAT_TRIAL_OOM_HOST : KVAT_TRIAL_CRASH;
+    case KVAT_CALL_PROTOCOL:
+        return KVAT_TRIAL_PROTOCOL_ERROR;
+    case KVAT_CALL_FAULT:
+        break;
     }
     switch (call->fault.kind) {
-    case KVAT_FAULT_UNSUPPORTED: return KVAT_TRIAL_UNSUPPORTED;
-    case KVAT_FAULT_OOM_HOST: return KVAT_TRIAL_OOM_HOST;
-    case KVAT_FAULT_OOM_DEVICE: return KVAT_TRIAL_OOM_DEVICE;
-    case KVAT_FAULT_INVALID_SETTING: return KVAT_TRIAL_INVALID;
-    default: return KVAT_TRIAL_CRASH;
+    case KVAT_FAULT_UNSUPPORTED:
+        return KVAT_TRIAL_UNSUPPORTED;
+    case KVAT_FAULT_OOM_HOST:
+        return KVAT_TRIAL_OOM_HOST;
+    case KVAT_FAULT_OOM_DEVICE:
+        return KVAT_TRIAL_OOM_DEVICE;
+    case KVAT_FAULT_INVALID_SETTING:
+        return KVAT_TRIAL_INVALID;
+    default:
+        return KVAT_TRIAL_CRASH;
     }
 }
 
@@ -57,8 +67,9 @@ static kvat_status call_or_fail(json_t **result, kvat__session *s, const char *m
         *result = json_incref(call.result);
     } else if (status == KVAT_OK) {
         bool model = call.outcome == KVAT_CALL_FAULT && call.fault.kind == KVAT_FAULT_BAD_MODEL;
-        status = model ? kvat_fail(err, KVAT_ERR_DATA, "%s", call.fault.detail)
-                       : kvat_fail(err, KVAT_ERR_ENGINE, "%s: %s failed: %s", s->options.engine->name, method, call.detail);
+        status =
+            model ? kvat_fail(err, KVAT_ERR_DATA, "%s", call.fault.detail)
+                  : kvat_fail(err, KVAT_ERR_ENGINE, "%s: %s failed: %s", s->options.engine->name, method, call.detail);
     }
     kvat_call_clear(&call);
     return status;
@@ -121,8 +132,10 @@ static kvat_status lists_make(launch_lists *lists, const kvat_engine *engine, co
         const kvat_knob *knob = kvat_knobs_at(knobs, index);
         kvat_buf word = KVAT_BUF_INIT;
         if (knob->apply_env) kvat_buf_printf(&word, "%s=", knob->apply_env);
-        if (json_is_integer(value)) kvat_buf_printf(&word, "%lld", (long long)json_integer_value(value));
-        else kvat_buf_puts(&word, json_string_value(value));
+        if (json_is_integer(value))
+            kvat_buf_printf(&word, "%lld", (long long)json_integer_value(value));
+        else
+            kvat_buf_puts(&word, json_string_value(value));
         char *text = kvat_buf_take(&word);
         if (!text) return nomem(err);
         lists->owned[lists->n_owned++] = text;
@@ -156,11 +169,11 @@ static kvat_status spawn(kvat__session *s, const kvat_knobs *knobs, const json_t
 }
 
 static kvat_status initialize(kvat__session *s, json_t **hello, bool replay_load, int64_t loaded_ns, kvat_error *err) {
-    json_t *params = json_pack("{s:{s:s, s:s}, s:{s:i, s:i}, s:I, s:I, s:I, s:b, s:I}", "client", "name", "kvat",
-                               "version", kvat_version(), "protocol", "min", 1, "max", 1, "launch_index",
-                               (json_int_t)s->launch, "world_seed", (json_int_t)s->options.world_seed,
-                               "virtual_now_ns", (json_int_t)s->now_ns, "replay_load", (int)replay_load,
-                               "virtual_loaded_ns", (json_int_t)loaded_ns);
+    json_t *params =
+        json_pack("{s:{s:s, s:s}, s:{s:i, s:i}, s:I, s:I, s:I, s:b, s:I}", "client", "name", "kvat", "version",
+                  kvat_version(), "protocol", "min", 1, "max", 1, "launch_index", (json_int_t)s->launch, "world_seed",
+                  (json_int_t)s->options.world_seed, "virtual_now_ns", (json_int_t)s->now_ns, "replay_load",
+                  (int)replay_load, "virtual_loaded_ns", (json_int_t)loaded_ns);
     json_t *result = NULL;
     kvat_status status = call_or_fail(&result, s, "initialize", params, SHORT_DEADLINE_NS, err);
     if (status != KVAT_OK) return status;
@@ -168,7 +181,8 @@ static kvat_status initialize(kvat__session *s, json_t **hello, bool replay_load
     const char *name = json_string_value(json_object_get(json_object_get(result, "engine"), "name"));
     const char *clock = json_string_value(json_object_get(result, "clock"));
     if (!json_is_integer(protocol) || json_integer_value(protocol) != 1)
-        status = kvat_fail(err, KVAT_ERR_ENGINE, "%s speaks another protocol version than kvat/1", s->options.engine->name);
+        status =
+            kvat_fail(err, KVAT_ERR_ENGINE, "%s speaks another protocol version than kvat/1", s->options.engine->name);
     else if (!name || !clock)
         status = kvat_fail(err, KVAT_ERR_ENGINE, "%s: `initialize` answered without engine or clock",
                            s->options.engine->name);
@@ -185,13 +199,14 @@ static kvat_status describe(kvat__session *s, json_t **out, kvat_error *err) {
     if (status != KVAT_OK) return status;
     const char *identity = json_string_value(json_object_get(json_object_get(result, "model"), "identity"));
     if (!identity) {
-        status = kvat_fail(err, KVAT_ERR_ENGINE, "%s: `describe` answered without model.identity",
-                           s->options.engine->name);
+        status =
+            kvat_fail(err, KVAT_ERR_ENGINE, "%s: `describe` answered without model.identity", s->options.engine->name);
     } else if (s->identity.length == 0) {
         kvat_buf_puts(&s->identity, identity);
     } else if (strcmp(s->identity.bytes, identity) != 0) {
-        status = kvat_fail(err, KVAT_ERR_DATA, "model changed during the run: its identity is no longer what it was at "
-                                               "the start (start again when it is settled)");
+        status = kvat_fail(err, KVAT_ERR_DATA,
+                           "model changed during the run: its identity is no longer what it was at "
+                           "the start (start again when it is settled)");
     }
     if (status == KVAT_OK && out) *out = json_incref(result);
     json_decref(result);
@@ -206,8 +221,10 @@ kvat_status kvat__session_open(kvat__session **out, json_t **hello, json_t **des
     kvat_status status = spawn(s, NULL, NULL, err);
     if (status == KVAT_OK) status = initialize(s, hello, false, 0, err);
     if (status == KVAT_OK && described) status = describe(s, described, err);
-    if (status == KVAT_OK) *out = s;
-    else kvat__session_close(s);
+    if (status == KVAT_OK)
+        *out = s;
+    else
+        kvat__session_close(s);
     return status;
 }
 
@@ -223,7 +240,8 @@ void kvat__session_close(kvat__session *s) {
 
 /* ---- readiness ---- */
 
-/** The settings of one scope, off-default ones only for the process scope (a default is what happens without asking). */
+/** The settings of one scope, off-default ones only for the process scope (a default is what happens without asking).
+ */
 kvat_status kvat__scope_settings(json_t **out, const kvat__job *job, size_t config, kvat_scope scope, kvat_error *err) {
     json_t *object = NULL;
     kvat_status status = kvat_space_settings(&object, job->space, config, (int)scope, err);
@@ -294,7 +312,8 @@ kvat_status kvat__session_restore(kvat__session *s, const kvat__session_state *s
     if (!state->loaded_json || !*state->loaded_json) return KVAT_OK;
     json_t *both = NULL;
     kvat_call call = {0};
-    kvat_status status = kvat_json_parse(&both, state->loaded_json, strlen(state->loaded_json), "the stored state", err);
+    kvat_status status =
+        kvat_json_parse(&both, state->loaded_json, strlen(state->loaded_json), "the stored state", err);
     if (status == KVAT_OK) status = spawn(s, s->knobs, json_object_get(both, "process"), err);
     if (status == KVAT_OK) status = initialize(s, NULL, true, state->loaded_ns, err);
     if (status == KVAT_OK) status = describe(s, NULL, err);

@@ -25,10 +25,10 @@ typedef struct tuning {
     kvat__job *job;
     kvat_store *store;
     kvat__drive *drive;
-    int64_t run;            /**< id in the store */
-    int64_t started_ns;     /**< kvat_now_ns() when measuring began */
+    int64_t run;               /**< id in the store */
+    int64_t started_ns;        /**< kvat_now_ns() when measuring began */
     int64_t elapsed_before_ns; /**< of earlier sittings */
-    bool finished_before;   /**< nothing left to measure: repeat the answer */
+    bool finished_before;      /**< nothing left to measure: repeat the answer */
     bool estimated;
 } tuning;
 
@@ -173,9 +173,11 @@ static kvat_status refuse_foreign(const char *directory, kvat_error *err) {
         bool there = path && lstat(path, &info) == 0;
         free(path);
         if (there)
-            return kvat_fail(err, KVAT_ERR_IO,
-                             "%s/%s exists and there is no kvat.db beside it, so kvat did not write it: choose another folder "
-                             "with -o, or replace it with --force", directory, *name);
+            return kvat_fail(
+                err, KVAT_ERR_IO,
+                "%s/%s exists and there is no kvat.db beside it, so kvat did not write it: choose another folder "
+                "with -o, or replace it with --force",
+                directory, *name);
     }
     return KVAT_OK;
 }
@@ -211,7 +213,8 @@ static kvat_status set_note_int(json_t *note, const char *member, int64_t value,
     return json_object_set_new(note, member, json_integer((json_int_t)value)) == 0 ? KVAT_OK : nomem(err);
 }
 
-/** Budgets only grow: a stored trial may never lie beyond the budget it is replayed under. True when there is more to spend. */
+/** Budgets only grow: a stored trial may never lie beyond the budget it is replayed under. True when there is more to
+ * spend. */
 static bool raise_budget(kvat__job *stored, const kvat__job *asked) {
     bool raised = false;
     if (asked->budget_ns > stored->budget_ns) {
@@ -385,8 +388,9 @@ static kvat_status measure_all(tuning *t, kvat_error *err) {
         kvat_status status = kvat__drive_next(&step, &more, t->drive, err);
         if (status != KVAT_OK || !more) return status;
         if (t->cancel && t->cancel->level > 0)
-            return kvat_fail(err, KVAT_ERR_INTERRUPTED, "interrupted: every finished trial is kept, and the same command goes "
-                                                        "on from there");
+            return kvat_fail(err, KVAT_ERR_INTERRUPTED,
+                             "interrupted: every finished trial is kept, and the same command goes "
+                             "on from there");
         status = measure_step(t, &step, err);
         if (status != KVAT_OK) return status;
     }
@@ -418,9 +422,12 @@ static kvat_status set_up(tuning *t, kvat_error *err) {
 
 static kvat_status result_of(const kvat_outcome *outcome, kvat_error *err) {
     switch (outcome->decision) {
-    case KVAT_DECISION_INFEASIBLE: return kvat_fail(err, KVAT_ERR_INFEASIBLE, "%s", outcome->why);
-    case KVAT_DECISION_UNDECIDED: return kvat_fail(err, KVAT_ERR_PARTIAL, "%s", outcome->why);
-    default: return KVAT_OK;
+    case KVAT_DECISION_INFEASIBLE:
+        return kvat_fail(err, KVAT_ERR_INFEASIBLE, "%s", outcome->why);
+    case KVAT_DECISION_UNDECIDED:
+        return kvat_fail(err, KVAT_ERR_PARTIAL, "%s", outcome->why);
+    default:
+        return KVAT_OK;
     }
 }
 
@@ -433,8 +440,7 @@ static kvat_status deliver(kvat_outcome **out, tuning *t, kvat_error *err) {
     kvat_outcome *outcome = NULL;
     kvat_status status = t->finished_before ? KVAT_OK : save_state(t, KVAT_RUN_FINISHED, err);
     if (status == KVAT_OK) status = kvat_outcome_load(&outcome, t->store, t->run, err);
-    if (status == KVAT_OK)
-        status = kvat_outcome_write(outcome, t->directory, model_file(t), true, t->events, err);
+    if (status == KVAT_OK) status = kvat_outcome_write(outcome, t->directory, model_file(t), true, t->events, err);
     if (status != KVAT_OK) {
         kvat_outcome_free(outcome);
         return status;
@@ -457,13 +463,16 @@ static kvat_status tune(kvat_outcome **out, tuning *t, kvat_error *err) {
     if (status == KVAT_OK) status = take_up(t, err);
     if (status == KVAT_OK && t->finished_before)
         emit_text(t, KVAT_EVENT_NOTE, "this was measured before: its answer is repeated (--fresh measures again)");
-    else if (status == KVAT_OK) status = measure_all(t, err);
+    else if (status == KVAT_OK)
+        status = measure_all(t, err);
     return status == KVAT_OK ? deliver(out, t, err) : status;
 }
 
 kvat_status kvat_tune(kvat_outcome **out, const kvat_tune_request *request, const kvat_events *events,
                       const kvat_cancel *cancel, kvat_error *err) {
-    tuning t = {.request = request, .events = events, .cancel = cancel,
+    tuning t = {.request = request,
+                .events = events,
+                .cancel = cancel,
                 .directory = request->directory ? request->directory : "kvat_results"};
     kvat_status status = tune(out, &t, err);
     kvat__session_close(t.session);

@@ -43,8 +43,10 @@ static kvat_status write_snippets(const writer *w, const json_t *plan, kvat_erro
         kvat_error why = KVAT_ERROR_INIT;
         const char *format = kvat_snippet_format_of(w->outcome->engine_name, snippets[i].file_name);
         status = kvat_snippet_put(&text, plan, format, &target, &why);
-        if (status == KVAT_OK) status = write_one(w, snippets[i].file_name, &text, snippets[i].mode, &why);
-        else if (status == KVAT_ERR_USAGE && w->events && w->events->on_event) { /* a format this path cannot be said in */
+        if (status == KVAT_OK)
+            status = write_one(w, snippets[i].file_name, &text, snippets[i].mode, &why);
+        else if (status == KVAT_ERR_USAGE && w->events &&
+                 w->events->on_event) { /* a format this path cannot be said in */
             kvat_event event = {.kind = KVAT_EVENT_WARNING, .text = why.message};
             w->events->on_event(w->events->user, &event);
             status = KVAT_OK;
