@@ -23,8 +23,7 @@ kvat_status kvat__migrate(kvat_store *store, const kvat__schema *schema, kvat_er
     static const char doing[] = "bring the store up to date";
     kvat__wal_mark mark;
     if (store->version >= schema->latest) return KVAT_OK;
-    kvat__wal_mark_take(&mark, store);
-    kvat_status status = kvat__sql_exec(store, "BEGIN IMMEDIATE", doing, err);
+    kvat_status status = kvat__begin_any(store, &mark, doing, err);
     if (status != KVAT_OK) return status;
     status = kvat__end(store, &mark, apply(store, schema, err), doing, err);
     if (status == KVAT_OK) store->version = schema->latest;

@@ -79,6 +79,8 @@ static kvat_status db_open(kvat_store *store, int flags, const char *parameters,
 }
 
 static void db_close(kvat_store *store) {
+    sqlite3_finalize(store->rollback);
+    store->rollback = NULL;
     sqlite3_close(store->db);
     store->db = NULL;
 }
@@ -161,6 +163,7 @@ static kvat_status open_write(kvat_store *store, const kvat__schema *schema, kva
                                 "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 0",
                                 "set it up", err);
     if (status == KVAT_OK) status = check_sound(store, err);
+    if (status == KVAT_OK) status = kvat__transactions_init(store, err);
     /* A new store gets its tables in a rollback journal: its header is ours from the first page that reaches the disk.
      */
     if (status == KVAT_OK) status = kvat__migrate(store, schema, err);
@@ -186,7 +189,8 @@ static kvat_status modernise_copy(kvat_store *store, const kvat__schema *schema,
     }
     sqlite3_close(store->db);
     store->db = copy;
-    return kvat__migrate(store, schema, err);
+    kvat_status status = kvat__transactions_init(store, err);
+    return status == KVAT_OK ? kvat__migrate(store, schema, err) : status;
 }
 
 static kvat_status read_start(kvat_store *store, const char *parameters, kvat_error *err) {

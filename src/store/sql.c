@@ -84,6 +84,8 @@ kvat_status kvat__sql_int(int64_t *out, kvat_store *store, const char *sql, cons
 kvat_status kvat__query_open(kvat__query *query, kvat_store *store, const char *sql, const char *doing,
                              kvat_error *err) {
     *query = (kvat__query){.store = store, .doing = doing, .next = 1, .rc = SQLITE_OK};
+    kvat_status status = kvat__settle(store, err);
+    if (status != KVAT_OK) return status;
     int rc = sqlite3_prepare_v2(store->db, sql, -1, &query->statement, NULL);
     return rc == SQLITE_OK ? KVAT_OK : kvat__sql_fail(store, sqlite3_extended_errcode(store->db), doing, err);
 }
@@ -142,20 +144,4 @@ int64_t kvat__query_get_int(const kvat__query *query, int column) {
 const char *kvat__query_get_text(const kvat__query *query, int column) {
     const unsigned char *text = sqlite3_column_text(query->statement, column);
     return text ? (const char *)text : "";
-}
-
-kvat_status kvat__begin(kvat_store *store, kvat__wal_mark *mark, const char *doing, kvat_error *err) {
-    if (store->lock < 0)
-        return kvat_fail(err, KVAT_ERR_USAGE, "%s: cannot %s: the store is open for reading", store->path, doing);
-    kvat__wal_mark_take(mark, store);
-    return kvat__sql_exec(store, "BEGIN IMMEDIATE", doing, err);
-}
-
-kvat_status kvat__end(kvat_store *store, const kvat__wal_mark *mark, kvat_status status, const char *doing,
-                      kvat_error *err) {
-    if (status == KVAT_OK) status = kvat__sql_exec(store, "COMMIT", doing, err);
-    if (status == KVAT_OK) return KVAT_OK;
-    if (!sqlite3_get_autocommit(store->db)) sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
-    kvat__wal_cut(store, mark);
-    return status;
 }

@@ -12,8 +12,12 @@
 
 struct kvat_store {
     sqlite3 *db;
-    char *path; /**< folder resolved, last component as given */
-    int lock;   /**< descriptor of the lock file; -1 when reading */
+    char *path;             /**< folder resolved, last component as given */
+    int lock;               /**< descriptor of the lock file; -1 when reading */
+    sqlite3_stmt *rollback; /**< prepared, so that it works without memory */
+    bool committed;         /**< the last COMMIT took effect, whatever it answered */
+    bool owes_rollback;     /**< a failed transaction is still open */
+    int log_pages;
     int version, latest;
 };
 
@@ -89,8 +93,14 @@ const char *kvat__query_get_text(const kvat__query *query, int column);
 /** Doubles *places of a heap array of elements of `size` bytes; NULL without memory, and nothing has changed. */
 void *kvat__array_grow(void *array, size_t *places, size_t size);
 
-/** BEGIN IMMEDIATE; refused on a store opened for reading. */
+/** Prepares a connection for transactions: call once before kvat__begin(). */
+KVAT_MUST_CHECK kvat_status kvat__transactions_init(kvat_store *store, kvat_error *err);
+/** BEGIN IMMEDIATE; the second is refused on a store opened for reading. */
+KVAT_MUST_CHECK kvat_status kvat__begin_any(kvat_store *store, kvat__wal_mark *mark, const char *doing,
+                                            kvat_error *err);
 KVAT_MUST_CHECK kvat_status kvat__begin(kvat_store *store, kvat__wal_mark *mark, const char *doing, kvat_error *err);
+/** Makes up for a rollback that failed: what was not committed must not be read. */
+KVAT_MUST_CHECK kvat_status kvat__settle(kvat_store *store, kvat_error *err);
 /** Commits when `status` is KVAT_OK and rolls back otherwise; answers what became of it. */
 KVAT_MUST_CHECK kvat_status kvat__end(kvat_store *store, const kvat__wal_mark *mark, kvat_status status,
                                       const char *doing, kvat_error *err);

@@ -44,7 +44,8 @@ void kvat__wal_mark_take(kvat__wal_mark *mark, const kvat_store *store) {
 }
 
 void kvat__wal_cut(const kvat_store *store, const kvat__wal_mark *mark) {
-    int fd = wal_open(store, O_RDWR);
+    /* Without the lock the log is another process's. */
+    int fd = store->lock >= 0 ? wal_open(store, O_RDWR) : -1;
     if (fd < 0) return;
     kvat__wal_mark now;
     mark_read(&now, fd);
