@@ -115,7 +115,9 @@ static bool confirm_may_go_on(const kvat__drive *drive) {
 int64_t kvat__drive_run_limit_ns(const kvat__drive *drive) {
     if (drive->job->trial_limit_ns > 0) return drive->job->trial_limit_ns;
     if (drive->default_run_ns > 0) {
-        int64_t limit = 3 * drive->default_run_ns;
+        bool confirming = drive->has_step && drive->step.phase == KVAT_PHASE_CONFIRM;
+        bool reference = drive->has_step && drive->step.config == 0;
+        int64_t limit = (confirming || reference ? 10 : 3) * drive->default_run_ns; /* what ran before will run again */
         return limit > 2 * KVAT_NS_PER_S ? limit : 2 * KVAT_NS_PER_S;
     }
     int64_t half = drive->job->budget_ns / 2;
@@ -252,7 +254,7 @@ static kvat_search_fate fate_of(kvat_trial_status status) {
 }
 
 static kvat_status note_default(kvat__drive *drive, const kvat_trial_record *record, double score, kvat_error *err) {
-    if (drive->default_run_ns == 0) drive->default_run_ns = record->run_ns;
+    if (record->run_ns > drive->default_run_ns) drive->default_run_ns = record->run_ns;
     if (drive->n_default_scores == drive->default_capacity) {
         size_t capacity = drive->default_capacity ? 2 * drive->default_capacity : 8;
         double *scores = realloc(drive->default_scores, capacity * sizeof *scores);
@@ -312,6 +314,10 @@ kvat_status kvat__drive_tell(kvat__drive *drive, const kvat_trial_record *record
     if (record->status == KVAT_TRIAL_VOIDED && ++drive->attempts < MOST_ATTEMPTS) return KVAT_OK;
     drive->attempts = 0;
     drive->has_step = false;
+    if (drive->step.phase == KVAT_PHASE_CONFIRM && record->status == KVAT_TRIAL_VOIDED) {
+        drive->finished = true; /* too disturbed to confirm anything: what there is must do */
+        return KVAT_OK;
+    }
     if (drive->step.phase == KVAT_PHASE_SEARCH) return tell_search(drive, record, score, &parts, err);
     const double ln_part[3] = {parts.ln_ttft, parts.ln_decode, parts.ln_peak};
     return kvat_confirm_tell(drive->confirm, &drive->side, ok, score, ln_part, err);

@@ -9,6 +9,7 @@
 #define SHORT_DEADLINE_NS    (60 * KVAT_NS_PER_S)
 #define RUN_GRACE_NS         (30 * KVAT_NS_PER_S) /* the worker stops itself at its limit; this is for the answer */
 #define WARMUP_PROMPT_TOKENS 128
+#define MOST_FOREIGN_CPU     0.25 /* share of the machine that others may use during a run */
 #define WARMUP_OUTPUT_TOKENS 4
 
 /** What one trial carries through its stages. */
@@ -139,6 +140,12 @@ static json_t *run_params(const trial *t, const kvat__cell_group *group, int64_t
                      (json_int_t)group->sequences, "limit_ns", (json_int_t)t->run_limit_ns);
 }
 
+static bool timed_out(const kvat_call *call) {
+    const char *word =
+        call->outcome == KVAT_CALL_OK ? json_string_value(json_object_get(call->result, "status")) : NULL;
+    return word && strcmp(word, "timeout") == 0;
+}
+
 static kvat_status call_run(kvat_call *call, trial *t, json_t *params, kvat_error *err) {
     kvat_activity before, after;
     if (!t->job->virtual_clock) kvat_activity_read(&before, kvat_worker_pid(t->s->worker));
@@ -149,7 +156,9 @@ static kvat_status call_run(kvat_call *call, trial *t, json_t *params, kvat_erro
     kvat_activity_since(&difference, &before, &after);
     char cause[128];
     const double never = 1e9;
-    const char *disturbed = kvat_activity_cause(cause, &difference, t->cores, t->judge_load ? 0.25 : never);
+    bool judge_load =
+        t->judge_load || timed_out(call); /* a limit passed under load says nothing of the configuration */
+    const char *disturbed = kvat_activity_cause(cause, &difference, t->cores, judge_load ? MOST_FOREIGN_CPU : never);
     json_t *json = NULL;
     kvat_buf_reset(&t->m->activity);
     if (kvat_activity_json(&json, &difference, err) == KVAT_OK) kvat_json_put(&t->m->activity, json);

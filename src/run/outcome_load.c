@@ -145,6 +145,28 @@ static kvat_status make_entry(kvat_entry *entry, const gathering *g, size_t conf
     return status;
 }
 
+/** Score of an entry's medians, s of trial.h. NaN when never measured. */
+static double median_score(const kvat_entry *entry, const kvat_profile *p) {
+    if (!entry->cells || entry->peak_bytes <= 0) return NAN;
+    return -p->weight_ttft * log(entry->ttft_s) + p->weight_decode * log(entry->decode_tok_per_s) -
+           p->weight_memory * log((double)entry->peak_bytes);
+}
+
+/** A run cut short leaves chunks that share no configuration, so that the fit cannot compare across them: then plain
+ * medians are compared, without an interval. `entries` are still in the order of the configurations. */
+static void compare_plainly(kvat_outcome *o, const gathering *g) {
+    double origin = NAN;
+    bool all = o->entries[0].standing.clean_runs > 0 && isnan(o->entries[0].score); /* the rest is relative to another */
+    for (size_t i = 0; i < o->n_entries && isnan(origin); i++) origin = median_score(&o->entries[i], g->job->profile);
+    for (size_t i = 0; i < o->n_entries; i++) {
+        kvat_entry *entry = &o->entries[i];
+        if (entry->standing.clean_runs == 0 || !(all || isnan(entry->score))) continue;
+        entry->score = kvat__relative_score(median_score(entry, g->job->profile), origin);
+        entry->score_interval = (kvat_interval){entry->score, NAN, NAN};
+        entry->standing.gain = (kvat_interval){log(entry->score / 100), NAN, NAN};
+    }
+}
+
 static bool ranked(const kvat_entry *entry) {
     return entry->standing.clean_runs > 0 && entry->standing.state != KVAT_CONFIG_INFEASIBLE &&
            entry->standing.state != KVAT_CONFIG_UNSTABLE && entry->standing.state != KVAT_CONFIG_SLOW &&
@@ -452,6 +474,7 @@ static kvat_status conclude(kvat_outcome *o, gathering *g, kvat__drive *drive, k
     kvat_status status = kvat__drive_look(&view, drive, err);
     if (status == KVAT_OK) status = make_entries(o, g, &view, err);
     if (status != KVAT_OK) return status;
+    compare_plainly(o, g);
     const kvat_search_answer *answer = &view.answer;
     rank_entries(o, answer->has_leader ? answer->leader : SIZE_MAX);
     o->default_entry = g->job->default_dropped ? SIZE_MAX : entry_of(o, 0);
