@@ -207,12 +207,14 @@ kvat_status cli_out_status(const cli_io *io, kvat_error *err);
 /** Raw bytes to stderr; failures are ignored, there is nobody left to tell. */
 void cli_err(const cli_io *io, const char *bytes, size_t n);
 void cli_err_buf(const cli_io *io, kvat_buf *buf);
-/** A sentence on stderr unless -q: text from anywhere is made inert. */
+/** A sentence on stderr unless -q, wrapped on a terminal: text from anywhere is made inert. */
 void cli_say(const cli_io *io, const char *format, ...) KVAT_PRINTF(2, 3);
 /** "kvat: warning: …" on stderr, also with -q. */
 void cli_warn(const cli_io *io, const char *format, ...) KVAT_PRINTF(2, 3);
 /** The next useful command ("Next: kvat …"), said on stderr when everything else is, unless -q or --json. */
 void cli_next(cli_io *io, const char *format, ...) KVAT_PRINTF(2, 3);
+/** Says it, unwrapped so that it can be pasted, and forgets it. */
+void cli_say_next(cli_io *io);
 /** Appends text from outside: control characters visible, and in ASCII where the terminal has no UTF-8. */
 void cli_put(kvat_buf *out, const cli_io *io, const char *text);
 /** `text` in SGR `code` ("1" bold, "31" red) when `stream` has colours. `text` is trusted. */

@@ -115,8 +115,7 @@ static void put_row(kvat_buf *out, const kvat_difference *item, bool unicode, bo
     if (narrow && cell.length) kvat_buf_puts(out, "\n  ");
     if (cell.length || !narrow) put_fitted(out, &cell, 26, unicode);
     if (narrow) kvat_buf_puts(out, "\n  ");
-    put_change(&cell, &item->change, unicode);
-    put_fitted(out, &cell, 31, unicode);
+    put_change(out, &item->change, unicode);
     kvat_buf_puts(out, "\n  ");
     put_verdict(out, item);
     kvat_buf_putc(out, '\n');

@@ -304,6 +304,7 @@ static kvat_status show_result(const cli_context *context, const kvat_outcome *o
                                kvat_error *err) {
     kvat_terminal_style style = cli_style(context->io, &context->io->out);
     kvat_buf text = KVAT_BUF_INIT;
+    if (context->io->err.terminal) cli_say(context->io, "%s", ""); /* a gap below the heading */
     kvat_status status = kvat_report_terminal(&text, outcome, &style, directory, err);
     if (status == KVAT_OK) return cli_out_buf(context->io, &text, err);
     kvat_buf_clear(&text);

@@ -128,11 +128,14 @@ void cli_err_buf(const cli_io *io, kvat_buf *buf) {
 static void say_line(const cli_io *io, const char *label_sgr, const char *label, const char *format, va_list values) {
     char text[2048];
     vsnprintf(text, sizeof text, format, values);
-    kvat_buf line = KVAT_BUF_INIT;
+    kvat_buf line = KVAT_BUF_INIT, inert = KVAT_BUF_INIT;
+    size_t columns = io->err.terminal ? cli_columns(&io->err) : SIZE_MAX;
     if (label) cli_put_sgr(&line, &io->err, label_sgr, label);
-    cli_put(&line, io, text);
+    cli_put(&inert, io, text);
+    if (inert.bytes) cli_wrap(&line, inert.bytes, label ? strlen(label) : 0, 2, columns);
     kvat_buf_putc(&line, '\n');
     cli_err_buf(io, &line);
+    kvat_buf_clear(&inert);
 }
 
 void cli_say(const cli_io *io, const char *format, ...) {
@@ -148,6 +151,16 @@ void cli_warn(const cli_io *io, const char *format, ...) {
     va_start(values, format);
     say_line(io, "33", "kvat: warning: ", format, values);
     va_end(values);
+}
+
+void cli_say_next(cli_io *io) {
+    kvat_buf line = KVAT_BUF_INIT;
+    if (io->verbosity >= 0 && !io->json && io->next.length > 0) {
+        cli_put(&line, io, io->next.bytes);
+        kvat_buf_putc(&line, '\n');
+        cli_err_buf(io, &line);
+    }
+    kvat_buf_clear(&io->next);
 }
 
 void cli_next(cli_io *io, const char *format, ...) {

@@ -133,8 +133,7 @@ int main(int argc, char **argv) {
     if (status == KVAT_OK) status = cli_out_status(&io, &err);
     int code = exit_code(status);
     if (status != KVAT_OK && !io.error_shown) tell_error(&io, status, &err, code);
-    if (io.next.length > 0 && !io.json && (status == KVAT_OK || status == KVAT_ERR_INTERRUPTED))
-        cli_say(&io, "%s", io.next.bytes);
+    if (status == KVAT_OK || status == KVAT_ERR_INTERRUPTED) cli_say_next(&io);
     kvat_buf_clear(&io.next);
     return code;
 }

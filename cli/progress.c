@@ -201,8 +201,8 @@ static void say_estimate(const cli_io *io, const kvat_event *event) {
         kvat_put_duration(&line, event->budget_ns);
         kvat_buf_putc(&line, ')');
     }
-    kvat_buf_putc(&line, '\n');
-    cli_err_buf(io, &line);
+    if (line.bytes) cli_say(io, "%s", line.bytes);
+    kvat_buf_clear(&line);
 }
 
 static void say_heading(cli_progress *progress, const kvat_event *event) {
