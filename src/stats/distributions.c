@@ -24,7 +24,7 @@ static double beta_fraction(double a, double b, double x) {
             step = c * d;
             result *= step;
         }
-        if (fabs(step - 1) < 1e-16) break;
+        if (fabs(step - 1) < 4e-16) break;
     }
     return result;
 }

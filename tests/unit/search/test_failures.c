@@ -248,6 +248,104 @@ static void dying_anchors_do_not_make_an_answer_out_of_nothing(void **state) {
     }
 }
 
+// Index of `config` in the next proposal, or its length.
+static size_t find(const kvat_search_trial *trials, size_t n, size_t config) {
+    size_t i = 0;
+    while (i < n && trials[i].config != config) i++;
+    return i;
+}
+
+// One chunk in which the anchor's run is void whenever `config` is in it: its chunk then tells nothing of anyone else.
+static bool step_without_anchor_beside(machine *m, kvat_search *search, size_t config, size_t first_blocks) {
+    const kvat_search_trial *trials;
+    const size_t n = must_propose(&trials, search);
+    const bool beside = find(trials, n, config) < n && n > 1 && trials[0].block < first_blocks;
+    for (size_t i = 0; i < n; i++) {
+        kvat_search_result *result = &m->results[m->n_results++];
+        *result = machine_run(m, &trials[i]);
+        if (beside && trials[i].config == 0) result->fate = KVAT_FATE_VOIDED;
+        must_tell(search, result);
+    }
+    return n > 0;
+}
+
+static void nothing_is_claimed_while_one_cannot_be_compared(void **state) {
+    (void)state;
+    machine m;
+    machine_init(&m, 9, 0.001);
+    m.options.chunk_size = 2;
+    m.drift = 0.5;
+    m.score[4] = 0.2;
+    kvat_search *search = machine_search(&m);
+    size_t blocks_unlinked = 0;
+    while (step_without_anchor_beside(&m, search, 4, 2)) {
+        const kvat_search_answer now = answer_of(search);
+        if (!isnan(now.standing[4].gain.value)) continue;
+        assert_int_equal(now.stop, KVAT_STOP_RUNNING);
+        assert_true(now.standing[4].p_good == 0);
+        assert_int_not_equal(now.leader, 4);
+        blocks_unlinked = now.standing[4].clean_runs;
+    }
+    assert_true(blocks_unlinked >= 2);
+    assert_int_equal(answer_of(search).leader, 4);
+    kvat_search_free(search);
+}
+
+// The leader is the best of those linked with most others, however good one looks beside a bad neighbour.
+static void one_seen_beside_a_bad_neighbour_alone_does_not_lead(void **state) {
+    (void)state;
+    machine m;
+    machine_init(&m, 11, 0.001);
+    m.options.chunk_size = 3;
+    kvat_search *search = machine_search(&m);
+    step(&m, search);
+    for (size_t chunk = 0; chunk < 5; chunk++) {
+        const kvat_search_trial *trials;
+        const size_t n = must_propose(&trials, search);
+        const size_t at = find(trials, n, 4);
+        for (size_t i = 0; at < n && i < n; i++) {
+            if (trials[i].config != 0 && i != at) m.score[trials[i].config] = -5;
+        }
+        step_without_anchor_beside(&m, search, 4, 1);
+    }
+    assert_int_equal(answer_of(search).leader, 0);
+    assert_true(isnan(answer_of(search).standing[4].gain.value));
+    kvat_search_free(search);
+}
+
+// A run left alone in its chunk must not make the spread look smaller: its residual is nothing by construction.
+static void runs_alone_in_their_chunk_are_left_out_of_the_fit(void **state) {
+    (void)state;
+    machine m;
+    machine_init(&m, 9, 0.05);
+    m.options.chunk_size = 2;
+    m.options.max_blocks = 4;
+    kvat_search *search = machine_search(&m);
+    while (step_without_anchor_beside(&m, search, 4, 4)) continue;
+    double y[256];
+    size_t arm[256], chunk[256], in_chunk[256] = {0}, n = 0, alone = 0;
+    assert_true(m.n_results < 256);
+    for (size_t i = 0; i < m.n_results; i++) in_chunk[m.results[i].trial.chunk] += m.results[i].fate == KVAT_FATE_OK;
+    for (size_t i = 0; i < m.n_results; i++) {
+        const kvat_search_result *result = &m.results[i];
+        if (result->fate != KVAT_FATE_OK) continue;
+        alone += in_chunk[result->trial.chunk] == 1;
+        if (in_chunk[result->trial.chunk] == 1) continue;
+        y[n] = result->score;
+        arm[n] = result->trial.config;
+        chunk[n++] = result->trial.chunk;
+    }
+    assert_true(alone >= 4);
+    const kvat_anchored_input in = {y, arm, chunk, n, 9, 256, 1e-4};
+    kvat_anchored_fit fit;
+    assert_int_equal(kvat_anchored_fit_make(&fit, &in, NULL), KVAT_OK);
+    const kvat_search_answer answer = answer_of(search);
+    assert_true(fabs(answer.sigma - fit.sigma) < 1e-12);
+    assert_true(fabs(answer.standing[2].gain.value - (fit.estimate[2] - fit.estimate[0])) < 1e-12);
+    kvat_anchored_fit_clear(&fit);
+    kvat_search_free(search);
+}
+
 static void what_was_not_proposed_is_refused_and_changes_nothing(void **state) {
     (void)state;
     machine m;
@@ -375,6 +473,9 @@ int main(void) {
         cmocka_unit_test(one_that_may_not_win_is_no_answer),
         cmocka_unit_test(the_only_one_that_works_wins_at_once),
         cmocka_unit_test(dying_anchors_do_not_make_an_answer_out_of_nothing),
+        cmocka_unit_test(nothing_is_claimed_while_one_cannot_be_compared),
+        cmocka_unit_test(one_seen_beside_a_bad_neighbour_alone_does_not_lead),
+        cmocka_unit_test(runs_alone_in_their_chunk_are_left_out_of_the_fit),
         cmocka_unit_test(what_was_not_proposed_is_refused_and_changes_nothing),
         cmocka_unit_test(a_failed_trial_needs_no_score),
         cmocka_unit_test(untold_trials_are_proposed_again),
