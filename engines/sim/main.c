@@ -126,6 +126,7 @@ static int prepare(json_t **result, void *worker, kvat_serve *serve, const json_
     if (status == KVAT_OK) status = kvat_json_get_int(&s->sequences, at, "sequences", 1, 1024, false, &err);
     if (status != KVAT_OK) return sim__fail(fault, KVAT_FAULT_INVALID_SETTING, &err);
     if (settings_of(&settings, params, "prepare", fault) != 0) return -1;
+    if (sim__reset(s, KVAT_SCOPE_CONTEXT, fault) != 0) return -1; /* a new context holds nothing of the last */
     if (sim__apply(&effective, s, settings, fault) != 0) return -1;
     const int64_t start_ns = s->clock_ns;
     pass_prepare(s);

@@ -58,16 +58,21 @@ static int settle(sim *s, json_t **effective, kvat_fault *fault) {
     return 0;
 }
 
-static int put_defaults(sim *s, kvat_fault *fault) {
-    const size_t n = kvat_knobs_count(s->surface->knobs);
-    s->settings = json_object();
-    s->levels = calloc(n + 1, sizeof *s->levels);
-    if (!s->settings || !s->levels) return fail_memory(fault);
-    for (size_t i = 0; i < n; i++) {
+int sim__reset(sim *s, kvat_scope widest, kvat_fault *fault) {
+    for (size_t i = 0; i < kvat_knobs_count(s->surface->knobs); i++) {
         const kvat_knob *knob = kvat_knobs_at(s->surface->knobs, i);
+        if (knob->scope > widest) continue;
         if (json_object_set_new(s->settings, knob->name, value_json(knob, level_at_start(s, knob))) != 0)
             return fail_memory(fault);
     }
+    return 0;
+}
+
+static int put_defaults(sim *s, kvat_fault *fault) {
+    s->settings = json_object();
+    s->levels = calloc(kvat_knobs_count(s->surface->knobs) + 1, sizeof *s->levels);
+    if (!s->settings || !s->levels) return fail_memory(fault);
+    if (sim__reset(s, KVAT_SCOPE_PROCESS, fault) != 0) return -1;
     json_t *effective = NULL;
     const int failed = settle(s, &effective, fault);
     json_decref(effective);

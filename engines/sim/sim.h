@@ -40,6 +40,8 @@ int sim__fail(kvat_fault *fault, kvat_fault_kind kind, const kvat_error *err);
 
 /* Opens the surface and puts every knob at its default (process scope: at what the process was started with). */
 int sim__open(sim *s, const char *path, kvat_fault *fault);
+/* Puts the knobs of the scopes up to `widest` back to where they were at the start. */
+int sim__reset(sim *s, kvat_scope widest, kvat_fault *fault);
 /* Takes settings into force and answers them as they are in force. */
 int sim__apply(json_t **effective, sim *s, const json_t *settings, kvat_fault *fault);
 
