@@ -122,6 +122,13 @@ static void put_line(kvat_buf *out, const char *mark, const char *name, const ch
     kvat_buf_putc(out, '\n');
 }
 
+/* The same from a buffer, whose failure is not to look like nothing to say. */
+static void put_made_line(kvat_buf *out, const char *mark, const char *name, kvat_buf *text) {
+    if (text->status != KVAT_OK && out->status == KVAT_OK) out->status = text->status;
+    put_line(out, mark, name, text->bytes);
+    kvat_buf_clear(text);
+}
+
 static void put_model_line(kvat_buf *out, const json_t *plan, const char *mark) {
     const json_t *model = json_object_get(plan, "model");
     put_line(out, mark, "model", kvat__text_of(model, "name"));
@@ -132,8 +139,7 @@ static void put_engine_line(kvat_buf *out, const json_t *plan, const char *mark)
     const json_t *engine = json_object_get(plan, "engine");
     kvat_buf text = KVAT_BUF_INIT;
     kvat_buf_printf(&text, "%s %s", kvat__text_of(engine, "name"), kvat__text_of(engine, "version"));
-    put_line(out, mark, "engine", text.bytes);
-    kvat_buf_clear(&text);
+    put_made_line(out, mark, "engine", &text);
 }
 
 static void put_workload_line(kvat_buf *out, const json_t *plan, const char *mark) {
@@ -143,8 +149,7 @@ static void put_workload_line(kvat_buf *out, const json_t *plan, const char *mar
     kvat_buf_printf(&text, ", a context of %lld tokens, %lld %s",
                     (long long)json_integer_value(json_object_get(plan, "context_tokens")), sequences,
                     sequences == 1 ? "sequence" : "sequences at once");
-    put_line(out, mark, "workload", text.bytes);
-    kvat_buf_clear(&text);
+    put_made_line(out, mark, "workload", &text);
 }
 
 static void put_measured_line(kvat_buf *out, const json_t *plan, const char *mark) {
@@ -166,8 +171,7 @@ static void put_measured_line(kvat_buf *out, const json_t *plan, const char *mar
         kvat_buf_puts(&text, ", peak memory ");
         kvat_put_bytes(&text, peak);
     }
-    put_line(out, mark, "measured", text.bytes);
-    kvat_buf_clear(&text);
+    put_made_line(out, mark, "measured", &text);
 }
 
 static void put_against_line(kvat_buf *out, const json_t *plan, const char *mark) {
@@ -179,8 +183,7 @@ static void put_against_line(kvat_buf *out, const json_t *plan, const char *mark
     if (low > 0 && high > 0 && high < 1e6)
         kvat_buf_printf(&text, "score %.0f to %.0f where the %s is 100, from %lld fresh pairs", 100 * low, 100 * high,
                         kvat__text_of(gain, "against"), (long long)json_integer_value(json_object_get(gain, "pairs")));
-    put_line(out, mark, "confirmed", text.bytes);
-    kvat_buf_clear(&text);
+    put_made_line(out, mark, "confirmed", &text);
 }
 
 void kvat__llamacpp_header(kvat_buf *out, const json_t *plan, const char *mark, const char *what) {

@@ -6,20 +6,20 @@ static const struct {
     const char *word, *title, *caption;
     kvat__chart_body *draw;
 } charts[KVAT_CHART_COUNT] = {
-    [KVAT_CHART_RANKING] =
-        {"ranking", "Ranking",
-         "Score of each configuration with its 95 % interval; the default is 100, further right is better.",
-         kvat__draw_ranking},
+    [KVAT_CHART_RANKING] = {"ranking", "Ranking",
+                            "Score of each configuration with its 95 % interval against the dashed line; further "
+                            "right is better. Hollow: lossy, not judged.",
+                            kvat__draw_ranking},
     [KVAT_CHART_TRADEOFF] = {"tradeoff", "Time to first token against decode speed",
-                             "Each dot is a configuration; better is up and to the left. The line joins the lossless "
-                             "ones that no other beats in both.",
+                             "Each dot is a configuration; better is up and to the left. Hollow: lossy. A dotted line "
+                             "joins the lossless ones that none beats in both, where there are several.",
                              kvat__draw_tradeoff},
     [KVAT_CHART_MEMORY] =
         {"memory", "Memory at its peak",
          "What the peak consists of, as the engine breaks it down; the rest is everything else in the process.",
          kvat__draw_memory},
     [KVAT_CHART_DEPTH] = {"depth", "Decode speed against depth",
-                          "The longer the prompt, the slower the decoding. Medians with 95 % intervals.",
+                          "The longer the prompt, the slower the decoding. Medians with 95 % intervals.",
                           kvat__draw_depth},
     [KVAT_CHART_RACE] = {"race", "The race over time",
                          "Every trial in the order it was made, with how many configurations were left and how sure "

@@ -112,8 +112,8 @@ static void put_depth_axis(kvat_buf *out, const depths *d, const kvat__axis *x) 
         double at = d->n == 1 ? (x->from + x->to) / 2 : kvat__axis_place(x, d->at[k]);
         kvat__svg_line(out, "grid", at, top, at, bottom);
         kvat_buf_printf(&text, "%.0f", d->at[k]);
-        if (at - last > kvat__svg_text_width(text.bytes ? text.bytes : "") + 6) {
-            kvat__svg_text(out, "tick", KVAT__MIDDLE, at, bottom + 15, text.bytes ? text.bytes : "");
+        if (at - last > kvat__svg_text_width(kvat__piece(out, &text)) + 6) {
+            kvat__svg_text(out, "tick", KVAT__MIDDLE, at, bottom + 15, kvat__piece(out, &text));
             last = at;
         }
         kvat_buf_clear(&text);

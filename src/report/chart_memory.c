@@ -57,19 +57,21 @@ static void put_legend(kvat_buf *out, const bar *bars, size_t n) {
     }
 }
 
-static const char *role_of(const kvat__view *view, const kvat_entry *entry) {
-    if (entry == view->winner) return entry == view->fallback ? "default, kept: " : "winner: ";
-    return "";
+static void say_bar(kvat_buf *out, const kvat__view *view, const kvat_entry *entry) {
+    if (entry == view->winner && entry == view->fallback)
+        kvat_buf_puts(out, "default, kept");
+    else
+        kvat_buf_printf(out, "%s%s", entry == view->winner ? "winner: " : "", entry->label);
 }
 
 static void put_bar(kvat_buf *out, const kvat__view *view, const bar *b, const kvat__axis *axis, double y) {
     kvat_buf text = KVAT_BUF_INIT;
-    kvat_buf_printf(&text, "%s%s", role_of(view, b->entry), b->entry->label);
+    say_bar(&text, view, b->entry);
     kvat__svg_label(out, b->entry == view->winner ? "label strong" : "label", left, y + 12, right - left - 70,
-                    text.bytes ? text.bytes : "");
+                    kvat__piece(out, &text));
     kvat_buf_clear(&text);
     kvat_put_bytes(&text, b->entry->peak_bytes);
-    kvat__svg_text(out, "label", KVAT__END, right, y + 12, text.bytes ? text.bytes : "");
+    kvat__svg_text(out, "label", KVAT__END, right, y + 12, kvat__piece(out, &text));
     kvat_buf_clear(&text);
     double x = kvat__axis_place(axis, 0), sum = 0;
     for (size_t k = 0; k < parts; k++) {
@@ -79,7 +81,7 @@ static void put_bar(kvat_buf *out, const kvat__view *view, const bar *b, const k
         kvat_buf_printf(&text, "%s: ", kinds[k].name);
         kvat_put_bytes(&text, (int64_t)b->bytes[k]);
         kvat_buf_puts(out, "<g>");
-        kvat__svg_title(out, text.bytes ? text.bytes : "");
+        kvat__svg_title(out, kvat__piece(out, &text));
         kvat__svg_rect(out, kinds[k].css, x, y + 18, end - x, bar_height);
         kvat_buf_puts(out, "</g>\n");
         kvat_buf_clear(&text);
@@ -92,7 +94,7 @@ static void put_axis(kvat_buf *out, const kvat__axis *axis, double bottom) {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
     double unit = 1;
     size_t u = 0;
-    while (axis->high / unit >= 2000 && u + 1 < sizeof units / sizeof *units) unit *= 1024, u++;
+    while (axis->high / unit >= 1024 && u + 1 < sizeof units / sizeof *units) unit *= 1024, u++;
     kvat__axis scaled = {0, axis->high / unit, axis->from, axis->to, false}, nice = scaled;
     kvat__ticks ticks = kvat__axis_nice(&nice, 5);
     while (ticks.n > 1 && ticks.at[ticks.n - 1] > scaled.high) ticks.n--;

@@ -39,7 +39,7 @@ static void put_trial(kvat_buf *out, const kvat__view *view, const panel *p, con
         kvat_buf_puts(&text, kvat__status_phrase(point->status));
     else
         kvat__put_fixed(&text, point->score, 1);
-    kvat__svg_title(out, text.bytes ? text.bytes : "");
+    kvat__svg_title(out, kvat__piece(out, &text));
     kvat_buf_clear(&text);
     if (failed) {
         kvat__svg_line(out, "cross", x - 4, y - 4, x + 4, y + 4);

@@ -46,14 +46,14 @@ static void put_row(kvat_buf *out, const kvat__view *view, const kvat_entry *ent
     kvat_buf text = KVAT_BUF_INIT;
     const char *color = color_of(view, entry);
     kvat_buf_printf(out, "<g class=\"%s\">\n", color);
-    kvat_buf_printf(&text, "%zu. %s%s", entry->rank, entry->label, entry->lossy ? " (lossy, not judged)" : "");
+    kvat_buf_printf(&text, "%zu. %s", entry->rank, entry->label);
     kvat__svg_label(out, entry == view->winner ? "label strong" : "label", left, y + 12, right - left - 78,
-                    text.bytes ? text.bytes : "");
-    kvat__svg_title(out, text.bytes ? text.bytes : "");
+                    kvat__piece(out, &text));
+    kvat__svg_title(out, kvat__piece(out, &text));
     kvat_buf_clear(&text);
     kvat__put_score(&text, entry, true);
     kvat__svg_text(out, entry == view->winner ? "label strong" : "label", KVAT__END, right, y + 12,
-                   text.bytes ? text.bytes : "");
+                   kvat__piece(out, &text));
     kvat_buf_clear(&text);
     double low = entry->score_interval.low, high = entry->score_interval.high;
     if (isfinite(low) && isfinite(high))
@@ -78,11 +78,12 @@ double kvat__draw_ranking(kvat_buf *out, const kvat__view *view) {
                                     : KVAT__MIDDLE,
                    x, top - 8, view->fallback ? "default = 100" : "reference = 100");
     for (size_t i = 0; i < r.n; i++) put_row(out, view, r.rows[i], &axis, top + row_height * (double)i);
-    kvat__svg_text(out, "axis", KVAT__MIDDLE, (left + right) / 2, bottom + 32, "score (weighted geometric mean)");
+    kvat__svg_text(out, "axis", r.n == view->n_ranked ? KVAT__MIDDLE : KVAT__START,
+                   r.n == view->n_ranked ? (left + right) / 2 : left, bottom + 32, "score (weighted geometric mean)");
     if (r.n == view->n_ranked) return bottom + 40;
     kvat_buf text = KVAT_BUF_INIT;
     kvat_buf_printf(&text, "%zu more in the table", view->n_ranked - r.n);
-    kvat__svg_text(out, "tick", KVAT__END, right, bottom + 32, text.bytes ? text.bytes : "");
+    kvat__svg_text(out, "tick", KVAT__END, right, bottom + 32, kvat__piece(out, &text));
     kvat_buf_clear(&text);
     return bottom + 40;
 }

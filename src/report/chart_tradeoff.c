@@ -75,7 +75,7 @@ static void put_dot(kvat_buf *out, const kvat__view *view, const plot *p, const 
     kvat_buf_puts(&text, ", ");
     kvat__put_rate(&text, entry->decode_tok_per_s);
     kvat_buf_printf(out, "<g class=\"%s\">", color_of(view, entry));
-    kvat__svg_title(out, text.bytes ? text.bytes : "");
+    kvat__svg_title(out, kvat__piece(out, &text));
     kvat__svg_dot(out, entry->lossy ? "mark hollow" : "mark", kvat__axis_place(&p->x, entry->ttft_s),
                   kvat__axis_place(&p->y, entry->decode_tok_per_s),
                   entry == view->winner || entry == view->fallback ? 6 : 4);
@@ -113,7 +113,7 @@ static void put_name(kvat_buf *out, const kvat__view *view, const plot *p, const
             if (!clear_of(&mine, taken, *n)) continue;
             taken[(*n)++] = mine;
             kvat_buf_printf(out, "<g class=\"%s\">", color_of(view, entry));
-            kvat__svg_text(out, "label strong halo", KVAT__START, at, base, name);
+            kvat__svg_text(out, "label strong", KVAT__START, at, base, name);
             kvat_buf_puts(out, "</g>\n");
             return;
         }
@@ -152,7 +152,6 @@ double kvat__draw_tradeoff(kvat_buf *out, const kvat__view *view) {
         if (drawable(&view->outcome->entries[i])) put_dot(out, view, &p, &view->outcome->entries[i]);
     put_names(out, view, &p);
     kvat__svg_text(out, "axis", KVAT__START, 4, 14, "decode, tok/s");
-    kvat__svg_text(out, "axis", KVAT__END, right, 14, "hollow: lossy");
     kvat__svg_text(out, "axis", KVAT__MIDDLE, (left + right) / 2, bottom + 34, "time to first token, s");
     return bottom + 42;
 }

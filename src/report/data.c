@@ -12,10 +12,10 @@
 static void put_csv_text(kvat_buf *out, const char *raw) {
     kvat_buf visible = KVAT_BUF_INIT;
     kvat_escape_terminal(&visible, raw);
-    if (kvat_buf_status(&visible, NULL) != KVAT_OK) out->status = KVAT_ERR_NOMEM;
     kvat_buf_putc(out, '"');
-    if (visible.length > 0 && strchr("=+-@", visible.bytes[0])) kvat_buf_putc(out, '\'');
-    for (const char *at = visible.bytes; at && *at; at++) {
+    const char *at = kvat__piece(out, &visible);
+    if (*at && strchr("=+-@", *at)) kvat_buf_putc(out, '\'');
+    for (; *at; at++) {
         if (*at == '"') kvat_buf_putc(out, '"');
         kvat_buf_putc(out, *at);
     }

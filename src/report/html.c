@@ -8,12 +8,22 @@ void kvat__html_text(kvat_buf *out, const char *raw) {
     kvat_escape_html(out, raw);
 }
 
+/* A number keeps its per cent sign when a line breaks. */
+static void escape_sentence(kvat_buf *out, const char *text) {
+    kvat_buf tied = KVAT_BUF_INIT;
+    for (; *text; text++) {
+        bool percent = text[0] == ' ' && text[1] == '%';
+        kvat_buf_puts(&tied, percent ? "\u00a0" : (char[]){*text, '\0'});
+    }
+    kvat__put_piece(out, &tied, kvat_escape_html);
+}
+
 void kvat__html_say(kvat_buf *out, const char *opening, const kvat__view *view, kvat__sayer *say, const char *closing) {
     kvat_buf text = KVAT_BUF_INIT;
     say(&text, view);
-    bool said = text.length > 0 || kvat_buf_status(&text, NULL) != KVAT_OK;
+    bool said = *kvat__piece(out, &text) != '\0';
     if (said) kvat_buf_puts(out, opening);
-    kvat__put_piece(out, &text, kvat_escape_html);
+    kvat__put_piece(out, &text, escape_sentence);
     if (said) kvat_buf_puts(out, closing);
 }
 
@@ -24,8 +34,7 @@ void kvat__html_cell(kvat_buf *out, const char *css, kvat_buf *text) {
 }
 
 void kvat__put_script(kvat_buf *out, kvat_buf *script) {
-    if (kvat_buf_status(script, NULL) != KVAT_OK && out->status == KVAT_OK) out->status = script->status;
-    for (char *line = script->bytes; line && *line;) {
+    for (char *line = *kvat__piece(out, script) ? script->bytes : NULL; line && *line;) {
         char *end = strchr(line, '\n');
         if (end) *end = '\0';
         kvat_escape_html(out, line);
@@ -151,12 +160,13 @@ kvat_status kvat_report_html(kvat_buf *out, const kvat_outcome *outcome, kvat_er
     kvat_status status = put_tiles(out, &view, err);
     if (status != KVAT_OK) return status;
     put_sentences(out, &view);
-    kvat__html_failures(out, &view);
+    if (!view.winner) kvat__html_failures(out, &view); /* then they are the answer */
     status = kvat__html_use(out, &view, err);
     if (status == KVAT_OK) status = put_charts(out, &view, err);
     if (status != KVAT_OK) return status;
     kvat__html_ranking(out, &view);
     kvat__html_cells(out, &view);
+    if (view.winner) kvat__html_failures(out, &view);
     kvat__html_left_out(out, &view);
     kvat__html_method(out, &view);
     kvat__html_environment(out, &view);

@@ -24,24 +24,23 @@ static void put_setting_row(kvat_buf *out, const kvat__view *view, const char *n
     kvat_buf_puts(out, "</code></th><td><code>");
     put_value(out, value);
     kvat_buf_puts(out, "</code></td><td>");
-    if (!changed)
-        kvat_buf_puts(out, "as by default");
-    else if (view->fallback) {
-        kvat_buf_puts(out, "default <code>");
+    if (changed && view->fallback) {
+        kvat_buf_puts(out, "<code>");
         put_value(out, json_object_get(view->fallback->settings, name));
         kvat_buf_puts(out, "</code>");
-    } else
-        kvat_buf_puts(out, "changed");
+    } else {
+        kvat_buf_puts(out, changed ? "another" : "the same");
+    }
     kvat_buf_puts(out, "</td></tr>\n");
 }
 
 static void put_settings(kvat_buf *out, const kvat__view *view) {
     const char *name;
     json_t *value;
-    kvat_buf_puts(
-        out,
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Settings\">\n<table>\n<thead><tr>"
-        "<th scope=\"col\">setting</th><th scope=\"col\">value</th><th scope=\"col\"></th></tr></thead>\n<tbody>\n");
+    kvat_buf_puts(out,
+                  "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Settings\">\n<table>\n<thead><tr>"
+                  "<th scope=\"col\">setting</th><th scope=\"col\">value</th><th "
+                  "scope=\"col\">default</th></tr></thead>\n<tbody>\n");
     json_object_foreach(view->winner->settings, name, value) {
         put_setting_row(out, view, name, value);
     }

@@ -26,7 +26,7 @@ static void put_cell(kvat_buf *out, kvat_buf *text) {
 static void put_warnings(kvat_buf *out, const kvat__view *view) {
     kvat_buf noise = KVAT_BUF_INIT;
     kvat__say_noise(&noise, view);
-    if (noise.length > 0) {
+    if (*kvat__piece(out, &noise)) {
         kvat_buf_puts(out, "> **Warning:** ");
         kvat__put_piece(out, &noise, kvat_escape_markdown);
         kvat_buf_puts(out, "\n\n");

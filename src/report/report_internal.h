@@ -84,6 +84,9 @@ void kvat__say(kvat_buf *out, const kvat__view *view, kvat__sayer *say, kvat__es
 /** Escapes what `piece` holds into `out` and clears it, passing its failure on. */
 void kvat__put_piece(kvat_buf *out, kvat_buf *piece, kvat__escaper *escape);
 
+/** What `piece` holds, "" for nothing; a failure of it becomes one of `out`. */
+const char *kvat__piece(kvat_buf *out, const kvat_buf *piece);
+
 /* ---- svg.c: drawing ---- */
 /** Width of every drawing, in its own units. */
 #define KVAT__SVG_WIDTH 440.0

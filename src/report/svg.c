@@ -71,11 +71,8 @@ void kvat__svg_title(kvat_buf *out, const char *text) {
 void kvat__svg_label(kvat_buf *out, const char *css, double x, double y, double width, const char *text) {
     kvat_buf visible = KVAT_BUF_INIT, cut = KVAT_BUF_INIT;
     kvat_escape_terminal(&visible, text);
-    kvat_text_fit(&cut, visible.bytes ? visible.bytes : "", (size_t)fmax(width / character_width, 4), 0, 1);
-    if (kvat_buf_status(&visible, NULL) != KVAT_OK || kvat_buf_status(&cut, NULL) != KVAT_OK)
-        out->status = KVAT_ERR_NOMEM;
-    else
-        kvat__svg_text(out, css, KVAT__START, x, y, cut.bytes ? cut.bytes : "");
+    kvat_text_fit(&cut, kvat__piece(out, &visible), (size_t)fmax(width / character_width, 4), 0, 1);
+    kvat__svg_text(out, css, KVAT__START, x, y, kvat__piece(out, &cut));
     kvat_buf_clear(&visible);
     kvat_buf_clear(&cut);
 }
@@ -128,7 +125,7 @@ void kvat__svg_axis_x(kvat_buf *out, const kvat__axis *axis, const kvat__ticks *
         double x = kvat__axis_place(axis, ticks->at[i]);
         kvat__svg_line(out, "grid", x, top, x, bottom);
         kvat__put_fixed(&text, ticks->at[i], ticks->decimals);
-        kvat__svg_text(out, "tick", KVAT__MIDDLE, x, bottom + 15, text.bytes ? text.bytes : "");
+        kvat__svg_text(out, "tick", KVAT__MIDDLE, x, bottom + 15, kvat__piece(out, &text));
         kvat_buf_clear(&text);
     }
 }
@@ -139,7 +136,7 @@ void kvat__svg_axis_y(kvat_buf *out, const kvat__axis *axis, const kvat__ticks *
         double y = kvat__axis_place(axis, ticks->at[i]);
         kvat__svg_line(out, "grid", left, y, right, y);
         kvat__put_fixed(&text, ticks->at[i], ticks->decimals);
-        kvat__svg_text(out, "tick", KVAT__END, left - 6, y + 4, text.bytes ? text.bytes : "");
+        kvat__svg_text(out, "tick", KVAT__END, left - 6, y + 4, kvat__piece(out, &text));
         kvat_buf_clear(&text);
     }
 }
@@ -168,7 +165,7 @@ void kvat__svg_time_x(kvat_buf *out, const kvat__axis *axis, const kvat__ticks *
         double x = kvat__axis_place(axis, ticks->at[i]);
         kvat__svg_line(out, "grid", x, top, x, bottom);
         put_time(&text, ticks->at[i]);
-        kvat__svg_text(out, "tick", KVAT__MIDDLE, x, bottom + 15, text.bytes ? text.bytes : "");
+        kvat__svg_text(out, "tick", KVAT__MIDDLE, x, bottom + 15, kvat__piece(out, &text));
         kvat_buf_clear(&text);
     }
 }

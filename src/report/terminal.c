@@ -22,13 +22,13 @@ static void put_warnings(const kvat__terminal *term, const kvat__view *view) {
     kvat_buf_puts(&text, "Warning: ");
     size_t before = text.length, n = outcome->n_warnings;
     kvat__say_noise(&text, view);
-    if (kvat_buf_status(&text, NULL) != KVAT_OK && term->out->status == KVAT_OK) term->out->status = text.status;
-    if (text.length > before) kvat__term_paragraph(term, KVAT__WARN, 0, 2, text.bytes);
-    n += text.length > before;
+    bool noisy = strlen(kvat__piece(term->out, &text)) > before;
+    if (noisy) kvat__term_paragraph(term, KVAT__WARN, 0, 2, kvat__piece(term->out, &text));
+    n += noisy;
     kvat_buf_clear(&text);
     for (size_t i = 0; i < outcome->n_warnings; i++) {
         kvat_buf_printf(&text, "Warning: %s", outcome->warnings[i]);
-        kvat__term_paragraph(term, KVAT__WARN, 0, 2, text.bytes ? text.bytes : "");
+        kvat__term_paragraph(term, KVAT__WARN, 0, 2, kvat__piece(term->out, &text));
         kvat_buf_clear(&text);
     }
     if (n > 0) kvat__term_blank(term);
@@ -49,13 +49,18 @@ static void put_headline(const kvat__terminal *term, const kvat__view *view) {
     kvat_buf_puts(&score, "Score ");
     kvat__put_score(&score, view->winner, true);
     kvat_buf_puts(&score, view->fallback ? " (the default is 100)" : " (the first that works is 100)");
-    kvat__term_paragraph(term, KVAT__PLAIN, 2, 4, score.bytes ? score.bytes : "");
+    kvat__term_paragraph(term, KVAT__PLAIN, 2, 4, kvat__piece(term->out, &score));
     kvat_buf_clear(&score);
 }
 
 /* ---- figures ---- */
+/* "1.13 → 1.09 GiB": a unit that both have is written once. */
 static void put_values(kvat_buf *out, const kvat__metric *metric) {
-    if (*metric->before) kvat_buf_printf(out, "%s → ", metric->before);
+    const char *unit = strchr(metric->after, ' '), *before_unit = strchr(metric->before, ' ');
+    size_t n = strlen(metric->before);
+    if (unit && before_unit && strcmp(unit, before_unit) == 0) n -= strlen(unit);
+    kvat_buf_put(out, metric->before, n);
+    if (n > 0) kvat_buf_puts(out, " → ");
     kvat_buf_puts(out, *metric->after ? metric->after : "not known");
 }
 
@@ -69,7 +74,7 @@ static void put_metric_wide(const kvat__terminal *term, const kvat__metric *metr
     kvat_buf_puts(&line, "  ");
     kvat__term_cell(&line, term, metric->name, 20, false);
     kvat_buf_puts(&line, "  ");
-    kvat__term_cell(&line, term, values.bytes ? values.bytes : "", *metric->change ? 24 : 30, false);
+    kvat__term_cell(&line, term, kvat__piece(term->out, &values), *metric->change ? 24 : 30, false);
     if (*metric->change) kvat__term_cell(&line, term, metric->change, term->unicode ? 15 : 17, true);
     kvat__term_line(term, tone_of(metric), &line);
     kvat_buf_clear(&values);
@@ -78,10 +83,10 @@ static void put_metric_wide(const kvat__terminal *term, const kvat__metric *metr
 static void put_metric_narrow(const kvat__terminal *term, const kvat__metric *metric) {
     kvat_buf text = KVAT_BUF_INIT;
     kvat_buf_printf(&text, "%s%s%s", metric->name, *metric->change ? ": " : "", metric->change);
-    kvat__term_paragraph(term, tone_of(metric), 2, 4, text.bytes ? text.bytes : "");
+    kvat__term_paragraph(term, tone_of(metric), 2, 4, kvat__piece(term->out, &text));
     kvat_buf_reset(&text);
     put_values(&text, metric);
-    kvat__term_paragraph(term, KVAT__PLAIN, 4, 6, text.bytes ? text.bytes : "");
+    kvat__term_paragraph(term, KVAT__PLAIN, 4, 6, kvat__piece(term->out, &text));
     kvat_buf_clear(&text);
 }
 
@@ -116,8 +121,7 @@ static columns columns_of(const kvat__terminal *term) {
 
 static void put_gap_cell(kvat_buf *line, const kvat__terminal *term, kvat_buf *text, size_t width) {
     kvat_buf_puts(line, "  ");
-    if (kvat_buf_status(text, NULL) != KVAT_OK && line->status == KVAT_OK) line->status = text->status;
-    kvat__term_cell(line, term, text->bytes ? text->bytes : "", width, true);
+    kvat__term_cell(line, term, kvat__piece(term->out, text), width, true);
     kvat_buf_clear(text);
 }
 
@@ -159,10 +163,9 @@ static void put_rank_row(const kvat__terminal *term, const kvat__view *view, con
     const kvat__terminal column = {&label, c.label, false, term->unicode};
     const kvat__tone tone = entry == view->winner ? KVAT__BOLD : KVAT__PLAIN;
     kvat__term_paragraph(&column, KVAT__PLAIN, 0, 0, entry->label ? entry->label : "?");
-    if (kvat_buf_status(&label, NULL) != KVAT_OK && term->out->status == KVAT_OK) term->out->status = label.status;
     kvat_buf_printf(&line, "%3zu%c ", entry->rank, entry->lossy ? '*' : ' ');
     bool first = true;
-    for (char *at = label.bytes; at && *at; first = false) {
+    for (char *at = *kvat__piece(term->out, &label) ? label.bytes : NULL; at && *at; first = false) {
         char *end = strchr(at, '\n');
         if (end) *end = '\0';
         if (!first) kvat_buf_puts(&line, "     ");
@@ -179,8 +182,8 @@ static void put_rank_foot(const kvat__terminal *term, size_t more, bool lossy) {
     kvat_buf text = KVAT_BUF_INIT;
     if (more > 0) kvat_buf_printf(&text, "… %zu more in the report", more);
     if (lossy) kvat_buf_printf(&text, "%s* lossy, quality not judged", more > 0 ? " · " : "");
-    if (kvat_buf_status(&text, NULL) != KVAT_OK && term->out->status == KVAT_OK) term->out->status = text.status;
-    if (text.length > 0) kvat__term_paragraph(term, KVAT__DIM, label_indent, label_indent, text.bytes);
+    if (more > 0 || lossy)
+        kvat__term_paragraph(term, KVAT__DIM, label_indent, label_indent, kvat__piece(term->out, &text));
     kvat_buf_clear(&text);
 }
 
@@ -209,7 +212,7 @@ static void put_failure(const kvat__terminal *term, const kvat_entry *entry) {
     kvat_buf_puts(&text, ": ");
     kvat__say_failures(&text, entry);
     if (entry->failure && *entry->failure) kvat_buf_printf(&text, " – %s", entry->failure);
-    kvat__term_paragraph(term, KVAT__PLAIN, 2, 4, text.bytes ? text.bytes : "");
+    kvat__term_paragraph(term, KVAT__PLAIN, 2, 4, kvat__piece(term->out, &text));
     kvat_buf_clear(&text);
 }
 
@@ -229,7 +232,7 @@ static void put_failures(const kvat__terminal *term, const kvat__view *view) {
     if (shown == view->n_failed) return;
     kvat_buf text = KVAT_BUF_INIT;
     kvat_buf_printf(&text, "… %zu more in the report", view->n_failed - shown);
-    kvat__term_paragraph(term, KVAT__DIM, 2, 2, text.bytes ? text.bytes : "");
+    kvat__term_paragraph(term, KVAT__DIM, 2, 2, kvat__piece(term->out, &text));
     kvat_buf_clear(&text);
 }
 
@@ -250,7 +253,7 @@ static void put_files(const kvat__terminal *term, const kvat__view *view, const 
     for (size_t i = 0; view->winner && i < n; i++) kvat_buf_printf(&text, " %s", snippets[i].file_name);
     if (view->lossy) kvat_buf_puts(&text, " lossy_plan.json");
     kvat_buf_puts(&text, " report.html report.md");
-    kvat__term_paragraph(term, KVAT__PLAIN, 0, 2, text.bytes ? text.bytes : "");
+    kvat__term_paragraph(term, KVAT__PLAIN, 0, 2, kvat__piece(term->out, &text));
     kvat_buf_clear(&text);
 }
 
@@ -264,7 +267,7 @@ static void put_next(const kvat__terminal *term, const kvat__view *view, const c
     } else {
         kvat_buf_puts(&text, "kvat tune with a smaller --context or model");
     }
-    kvat__term_paragraph(term, KVAT__PLAIN, 0, 2, text.bytes ? text.bytes : "");
+    kvat__term_paragraph(term, KVAT__PLAIN, 0, 2, kvat__piece(term->out, &text));
     kvat_buf_clear(&text);
 }
 

@@ -50,8 +50,7 @@ void kvat__term_text(kvat_buf *out, const kvat__terminal *term, const char *raw)
 /* ---- lines ---- */
 void kvat__term_line(const kvat__terminal *term, kvat__tone tone, kvat_buf *line) {
     bool painted = term->color && tone != KVAT__PLAIN;
-    if (kvat_buf_status(line, NULL) != KVAT_OK && term->out->status == KVAT_OK) term->out->status = line->status;
-    size_t n = line->bytes ? line->length : 0;
+    size_t n = strlen(kvat__piece(term->out, line));
     while (n > 0 && line->bytes[n - 1] == ' ') n--;
     if (painted && n > 0) kvat_buf_puts(term->out, tones[tone]);
     if (n > 0) kvat_buf_put(term->out, line->bytes, n);
@@ -71,14 +70,10 @@ static void put_blanks(kvat_buf *out, size_t n) {
 void kvat__term_cell(kvat_buf *line, const kvat__terminal *term, const char *raw, size_t width, bool right) {
     kvat_buf text = KVAT_BUF_INIT;
     kvat__term_text(&text, term, raw);
-    if (kvat_buf_status(&text, NULL) != KVAT_OK) {
-        if (line->status == KVAT_OK) line->status = text.status;
-    } else {
-        const char *shown = text.bytes ? text.bytes : "";
-        size_t used = kvat_text_width(shown);
-        if (right && used < width) put_blanks(line, width - used);
-        kvat_text_fit(line, shown, right && used < width ? used : width, !right, term->unicode);
-    }
+    const char *shown = kvat__piece(term->out, &text);
+    size_t used = kvat_text_width(shown);
+    if (right && used < width) put_blanks(line, width - used);
+    kvat_text_fit(line, shown, right && used < width ? used : width, !right, term->unicode);
     kvat_buf_clear(&text);
 }
 
@@ -114,16 +109,16 @@ static size_t front_bytes(const char *word, size_t n, size_t columns) {
     return bytes;
 }
 
-static size_t width_of(const char *word, size_t n) {
+static size_t width_of(kvat_buf *out, const char *word, size_t n) {
     kvat_buf copy = KVAT_BUF_INIT;
     kvat_buf_put(&copy, word, n);
-    size_t width = copy.bytes ? kvat_text_width(copy.bytes) : n;
+    size_t width = kvat_text_width(kvat__piece(out, &copy));
     kvat_buf_clear(&copy);
     return width;
 }
 
 static void add_word(wrapping *w, const char *word, size_t n) {
-    size_t width = width_of(word, n), columns = w->term->columns;
+    size_t width = width_of(w->term->out, word, n), columns = w->term->columns;
     if (!w->fresh && w->used + 1 + width > columns) break_line(w);
     if (!w->fresh) {
         kvat_buf_putc(&w->line, ' ');
@@ -136,7 +131,7 @@ static void add_word(wrapping *w, const char *word, size_t n) {
         break_line(w);
         word += front;
         n -= front;
-        width = width_of(word, n);
+        width = width_of(w->term->out, word, n);
     }
     kvat_buf_put(&w->line, word, n);
     w->used += width;
@@ -148,8 +143,7 @@ void kvat__term_paragraph(const kvat__terminal *term, kvat__tone tone, size_t in
     wrapping w = {.term = term, .tone = tone, .hang = hang, .used = indent, .fresh = true, .line = KVAT_BUF_INIT};
     kvat__term_text(&text, term, raw);
     put_blanks(&w.line, indent);
-    if (kvat_buf_status(&text, NULL) != KVAT_OK && term->out->status == KVAT_OK) term->out->status = text.status;
-    for (const char *at = text.bytes; at && *at;) {
+    for (const char *at = kvat__piece(term->out, &text); *at;) {
         size_t n = strcspn(at, " ");
         if (n > 0) add_word(&w, at, n);
         at += n + (at[n] == ' ');
@@ -163,10 +157,7 @@ void kvat__term_say(const kvat__terminal *term, kvat__tone tone, size_t indent, 
                     kvat__sayer *say) {
     kvat_buf sentence = KVAT_BUF_INIT;
     say(&sentence, view);
-    if (kvat_buf_status(&sentence, NULL) != KVAT_OK) {
-        if (term->out->status == KVAT_OK) term->out->status = sentence.status;
-    } else if (sentence.bytes) {
-        kvat__term_paragraph(term, tone, indent, hang, sentence.bytes);
-    }
+    const char *said = kvat__piece(term->out, &sentence);
+    if (*said) kvat__term_paragraph(term, tone, indent, hang, said);
     kvat_buf_clear(&sentence);
 }

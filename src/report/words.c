@@ -194,15 +194,15 @@ void kvat__say_noise(kvat_buf *out, const kvat__view *view) {
 
 void kvat__say_confidence(kvat_buf *out, const kvat__view *view) {
     const kvat_outcome *outcome = view->outcome;
-    if (!view->winner || outcome->p_good <= 0) return;
+    if (!view->winner || !view->best || outcome->p_good <= 0) return;
     kvat_buf_puts(out, "Of a hundred runs that say \"");
     kvat__put_percent(out, outcome->p_good);
     kvat_buf_puts(out, " sure\", about ");
     kvat__put_fixed(out, floor(100 * outcome->p_good + 1e-9), 0);
     kvat_buf_puts(out, " name a configuration that truly is within ");
     kvat__put_share(out, outcome->delta);
-    kvat_buf_printf(out, " of the best of the %zu compared. The chance that this one is the very best is ",
-                    view->n_compared);
+    kvat_buf_printf(out, " of the best of the %zu compared. The chance that %s is the very best is ", view->n_compared,
+                    view->best == view->winner ? "this one" : label_of(view->best));
     kvat__put_percent(out, outcome->p_best);
     kvat_buf_puts(out, ".");
 }
@@ -220,10 +220,14 @@ void kvat__say_quality(kvat_buf *out, const kvat__view *view) {
         kvat_buf_puts(out, view->winner->lossy ? "Lossy: its answers have not been compared with the reference."
                                                : "Lossless.");
     if (!view->lossy || view->lossy == view->winner) return;
-    kvat_buf_printf(out, "%s%s would score about ", view->winner ? " " : "", label_of(view->lossy));
-    kvat__put_fixed(out, view->lossy->score, 0);
-    if (view->winner) say_saving(out, view->winner, view->lossy);
-    kvat_buf_puts(out, ", but it is lossy and its quality has not been judged: not taken.");
+    if (view->winner) {
+        kvat_buf_printf(out, " %s would score about ", label_of(view->lossy));
+        kvat__put_fixed(out, view->lossy->score, 0);
+        say_saving(out, view->winner, view->lossy);
+    } else {
+        kvat_buf_printf(out, "The best of them is %s", label_of(view->lossy));
+    }
+    kvat_buf_puts(out, ", but it is lossy and its quality has not been judged: not taken (see lossy_plan.json).");
 }
 
 static void say_challenge(kvat_buf *out, const kvat__view *view) {
@@ -321,13 +325,6 @@ static kvat_status fill_change(kvat__metric *metric, const row_source *row, kvat
     return copy_text(metric->change, &buf);
 }
 
-/* "1.13 GiB", "1.09 GiB" → "1.13", "1.09 GiB": a unit that both have is written once. */
-static void share_unit(kvat__metric *metric) {
-    char *mine = strchr(metric->before, ' ');
-    const char *other = strchr(metric->after, ' ');
-    if (mine && other && strcmp(mine, other) == 0) *mine = '\0';
-}
-
 kvat_status kvat__metrics_of(kvat__metric metrics[KVAT__METRICS], const kvat__view *view) {
     const kvat_entry *to = view->winner, *from = view->confirmed ? view->fallback : NULL;
     const row_source rows[KVAT__METRICS] = {
@@ -340,7 +337,6 @@ kvat_status kvat__metrics_of(kvat__metric metrics[KVAT__METRICS], const kvat__vi
         metrics[i] = (kvat__metric){.name = rows[i].name};
         status = fill_value(metrics[i].before, &rows[i], rows[i].before);
         if (status == KVAT_OK) status = fill_value(metrics[i].after, &rows[i], rows[i].after);
-        share_unit(&metrics[i]);
         if (status == KVAT_OK && view->confirmed)
             status = fill_change(&metrics[i], &rows[i], view->outcome->confirmation.part[i]);
     }
@@ -348,12 +344,13 @@ kvat_status kvat__metrics_of(kvat__metric metrics[KVAT__METRICS], const kvat__vi
 }
 
 /* ---- into a sink ---- */
+const char *kvat__piece(kvat_buf *out, const kvat_buf *piece) {
+    if (piece->status != KVAT_OK && out->status == KVAT_OK) out->status = piece->status;
+    return piece->status == KVAT_OK && piece->bytes ? piece->bytes : "";
+}
+
 void kvat__put_piece(kvat_buf *out, kvat_buf *piece, kvat__escaper *escape) {
-    if (kvat_buf_status(piece, NULL) != KVAT_OK) {
-        if (out->status == KVAT_OK) out->status = piece->status;
-    } else if (piece->bytes) {
-        escape(out, piece->bytes);
-    }
+    escape(out, kvat__piece(out, piece));
     kvat_buf_clear(piece);
 }
 
