@@ -219,12 +219,19 @@ void cli_say_next(cli_io *io);
 void cli_put(kvat_buf *out, const cli_io *io, const char *text);
 /** `text` in SGR `code` ("1" bold, "31" red) when `stream` has colours. `text` is trusted. */
 void cli_put_sgr(kvat_buf *out, const cli_stream *stream, const char *code, const char *text);
+/** Clears a helper buffer; its failure becomes that of `out`, so that no text lacks a piece unnoticed. */
+void cli_buf_drop(kvat_buf *out, kvat_buf *part);
+/** Appends `part` cut and padded to `columns`, made inert for a terminal, NULL as nothing. */
+void cli_put_fitted(kvat_buf *out, const cli_io *io, const char *text, size_t columns);
 /** Bytes, or "unknown" for 0. */
 void cli_put_size(kvat_buf *out, int64_t bytes);
 /** A JSON number, or null when it is not finite. */
 json_t *cli_json_real(double value);
 /** A JSON string of any bytes (invalid UTF-8 becomes visible), null for NULL. */
 json_t *cli_json_text(const char *text);
+/** Appends `item` (reference taken) to `*list`; without memory `*list` becomes NULL, so that no list lacks an item
+ * unnoticed. */
+void cli_json_append(json_t **list, json_t *item);
 /** Writes the bytes to the file `path` ("-" is stdout). An existing file that kvat did not make is refused unless
  * `force`. */
 kvat_status cli_write_file(cli_io *io, const char *path, const kvat_buf *bytes, unsigned mode, bool force,

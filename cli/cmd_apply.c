@@ -177,17 +177,14 @@ static void say_conditions(const applying *a) {
 }
 
 static void put_setting(kvat_buf *out, const cli_io *io, const char *name, const json_t *value, bool changed) {
-    kvat_buf shown = KVAT_BUF_INIT;
-    cli_put(&shown, io, name);
     kvat_buf_puts(out, "  ");
-    if (shown.bytes) kvat_text_fit(out, shown.bytes, 24, 1, io->unicode);
+    cli_put_fitted(out, io, name, 24);
     kvat_buf_puts(out, "  ");
     if (json_is_integer(value))
         kvat_buf_printf(out, "%lld", (long long)json_integer_value(value));
     else
         cli_put(out, io, json_string_value(value));
     kvat_buf_puts(out, changed ? "  (not the default)\n" : "\n");
-    kvat_buf_clear(&shown);
 }
 
 /** "changed" of the plan is about its own settings; of a rule's settings it says nothing. */

@@ -95,7 +95,7 @@ static bool has_values(const kvat_difference *item) {
 
 static void put_fitted(kvat_buf *out, kvat_buf *cell, size_t columns, bool unicode) {
     kvat_text_fit(out, cell->length ? cell->bytes : "", columns, 1, unicode);
-    kvat_buf_reset(cell);
+    cli_buf_drop(out, cell);
 }
 
 static void put_row(kvat_buf *out, const kvat_difference *item, bool unicode, bool narrow) {
@@ -119,7 +119,7 @@ static void put_row(kvat_buf *out, const kvat_difference *item, bool unicode, bo
     kvat_buf_puts(out, "\n  ");
     put_verdict(out, item);
     kvat_buf_putc(out, '\n');
-    kvat_buf_clear(&cell);
+    cli_buf_drop(out, &cell);
 }
 
 static kvat_status show_table(cli_io *io, const kvat_comparison *comparison, kvat_error *err) {
@@ -153,7 +153,7 @@ static json_t *item_json(const kvat_difference *item) {
 
 static json_t *comparison_json(const kvat_comparison *comparison) {
     json_t *items = json_array();
-    for (size_t i = 0; i < comparison->n_items; i++) json_array_append_new(items, item_json(&comparison->items[i]));
+    for (size_t i = 0; i < comparison->n_items; i++) cli_json_append(&items, item_json(&comparison->items[i]));
     return json_pack("{s:s, s:b, s:o, s:b, s:b, s:o}", "format", "kvat-compare/1", "comparable", comparison->comparable,
                      "reason", cli_json_text(comparison->reason), "same_settings", comparison->same_settings,
                      "gate_failed", comparison->gate_failed, "items", items);
@@ -175,7 +175,7 @@ static void put_case(kvat_buf *out, const kvat_difference *item) {
         kvat_buf_puts(out, "</system-out>");
     }
     kvat_buf_puts(out, "</testcase>\n");
-    kvat_buf_clear(&text);
+    cli_buf_drop(out, &text);
 }
 
 static void put_junit(kvat_buf *out, const kvat_comparison *comparison) {

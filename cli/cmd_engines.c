@@ -119,7 +119,7 @@ static void put_knob(kvat_buf *out, const cli_io *io, const kvat_knob *knob) {
     put_values(&values, io, knob);
     if (values.length) cli_wrap(out, values.bytes, 3, 4, columns < 80 ? columns : 80);
     kvat_buf_putc(out, '\n');
-    kvat_buf_clear(&values);
+    cli_buf_drop(out, &values);
 }
 
 static kvat_status put_knobs(kvat_buf *out, const cli_io *io, const json_t *describe, kvat_error *err) {
@@ -145,7 +145,7 @@ static kvat_status put_knobs(kvat_buf *out, const cli_io *io, const json_t *desc
 
 static json_t *texts_json(char **texts) {
     json_t *list = json_array();
-    for (size_t i = 0; texts && texts[i]; i++) json_array_append_new(list, cli_json_text(texts[i]));
+    for (size_t i = 0; texts && texts[i]; i++) cli_json_append(&list, cli_json_text(texts[i]));
     return list;
 }
 
@@ -155,8 +155,9 @@ static json_t *engine_json(const kvat_engine *engine, const answer *a) {
                              texts_json(engine->models), "available", a->said != NULL, "error",
                              cli_json_text(a->said ? NULL : kvat_status_word(a->status)), "reason",
                              cli_json_text(a->said ? NULL : a->why.message));
-    if (json && a->said) json_object_update_missing(json, a->said);
-    return json;
+    if (!a->said || json_object_update_missing(json, a->said) == 0) return json;
+    json_decref(json);
+    return NULL;
 }
 
 /* ---- the command ---- */
@@ -174,7 +175,7 @@ static kvat_status list_one(listing *l, const kvat_engine *engine, kvat_error *e
     if (a.status == KVAT_ERR_INTERRUPTED || a.status == KVAT_ERR_NOMEM || (l->model && !a.said))
         status = kvat_fail(err, a.status, "%s", a.why.message);
     if (status == KVAT_OK && l->context->io->json) {
-        json_array_append_new(l->list, engine_json(engine, &a));
+        cli_json_append(&l->list, engine_json(engine, &a));
     } else if (status == KVAT_OK) {
         put_engine(&l->text, l->context->io, engine, &a);
         const json_t *describe = json_object_get(a.said, "describe");

@@ -51,9 +51,10 @@ static void put_weights(kvat_buf *out, const kvat_profile *profile) {
                     100 * profile->weight_memory);
 }
 
+/** Appends and empties `cell`. */
 static void put_column(kvat_buf *out, kvat_buf *cell, size_t columns) {
     kvat_text_fit(out, cell->length ? cell->bytes : "", columns, 1, false);
-    kvat_buf_reset(cell);
+    cli_buf_drop(out, cell);
 }
 
 static void put_list_row(kvat_buf *out, const kvat_profile *profile) {
@@ -66,7 +67,6 @@ static void put_list_row(kvat_buf *out, const kvat_profile *profile) {
     put_column(out, &cell, 13);
     put_weights(out, profile);
     kvat_buf_putc(out, '\n');
-    kvat_buf_clear(&cell);
 }
 
 static void put_limit(kvat_buf *out, const char *name, int64_t value, void (*put)(kvat_buf *, int64_t)) {
@@ -113,7 +113,7 @@ static kvat_status list_json(cli_io *io, kvat_error *err) {
         json_t *json = NULL;
         status = kvat_profile_builtin(&profile, kvat_profile_builtin_name(i), err);
         if (status == KVAT_OK) status = kvat_profile_json(&json, profile, err);
-        if (status == KVAT_OK) json_array_append_new(list, json);
+        if (status == KVAT_OK) cli_json_append(&list, json);
         kvat_profile_free(profile);
     }
     if (status == KVAT_OK)

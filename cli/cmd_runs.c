@@ -51,23 +51,16 @@ typedef struct listing {
     size_t n;
 } listing;
 
-static void put_fitted(kvat_buf *out, const cli_io *io, const char *text, size_t columns) {
-    kvat_buf shown = KVAT_BUF_INIT;
-    cli_put(&shown, io, text);
-    kvat_text_fit(out, shown.length ? shown.bytes : "", columns, 1, io->unicode);
-    kvat_buf_clear(&shown);
-}
-
 static void put_run(listing *l, const kvat_run_record *run) {
     const cli_io *io = l->context->io;
     kvat_buf *out = &l->text;
     kvat_buf_printf(out, "%4lld  ", (long long)run->id);
-    put_fitted(out, io, run->created_utc && *run->created_utc ? run->created_utc : "(simulated)", 21);
-    put_fitted(out, io, kvat_run_state_word(run->state), 10);
+    cli_put_fitted(out, io, run->created_utc && *run->created_utc ? run->created_utc : "(simulated)", 21);
+    cli_put_fitted(out, io, kvat_run_state_word(run->state), 10);
     kvat_buf_printf(out, "%7lld  ", (long long)run->trials);
-    put_fitted(out, io, run->engine_name, 10);
+    cli_put_fitted(out, io, run->engine_name, 10);
     kvat_buf_putc(out, ' ');
-    put_fitted(out, io, run->profile_name, 11);
+    cli_put_fitted(out, io, run->profile_name, 11);
     kvat_buf_putc(out, ' ');
     cli_put(out, io, run->model_name);
     kvat_buf_putc(out, '\n');
@@ -84,7 +77,7 @@ static json_t *run_json(const kvat_run_record *run, const char *directory) {
 static bool list_run(void *user, const kvat_run_record *run) {
     listing *l = user;
     if (l->context->io->json)
-        json_array_append_new(l->list, run_json(run, l->directory));
+        cli_json_append(&l->list, run_json(run, l->directory));
     else
         put_run(l, run);
     l->n++;
@@ -165,9 +158,11 @@ static json_t *shown_json(const kvat_run_record *run, const char *directory) {
                              document_of(run->request_json), "environment", document_of(run->environment_json), "note",
                              document_of(run->note_json), "configurations", (json_int_t)json_array_size(space));
     json_decref(space);
-    if (json && more) json_object_update(json, more);
+    bool ok = json && more && json_object_update(json, more) == 0;
     json_decref(more);
-    return json;
+    if (ok) return json;
+    json_decref(json);
+    return NULL;
 }
 
 static void put_field(kvat_buf *out, const cli_io *io, const char *name, const char *text) {

@@ -205,16 +205,14 @@ static int64_t budget_of(const kvat_tune_request *request) {
 
 static void put_config_row(kvat_buf *out, const cli_io *io, const kvat_outcome *outcome, size_t config,
                            size_t columns) {
-    kvat_buf raw = KVAT_BUF_INIT, label = KVAT_BUF_INIT;
-    kvat_space_label(&raw, outcome->space, config);
-    cli_put(&label, io, raw.bytes);
+    kvat_buf label = KVAT_BUF_INIT;
+    kvat_space_label(&label, outcome->space, config);
     kvat_buf_printf(out, "%4zu  ", config);
-    if (label.bytes) kvat_text_fit(out, label.bytes, columns > 40 ? columns - 18 : 22, 1, io->unicode);
+    cli_put_fitted(out, io, label.bytes, columns > 40 ? columns - 18 : 22);
     kvat_buf_puts(out, "  ");
     cli_put_size(out, forecast_of(outcome, config));
     kvat_buf_putc(out, '\n');
-    kvat_buf_clear(&raw);
-    kvat_buf_clear(&label);
+    cli_buf_drop(out, &label);
 }
 
 static void put_left_out(kvat_buf *out, const cli_io *io, const kvat_outcome *outcome) {
@@ -251,28 +249,32 @@ static kvat_status show_dry_run(const cli_context *context, const kvat_outcome *
     return cli_out_buf(context->io, &text, err);
 }
 
+static json_t *config_json(const kvat_outcome *outcome, size_t config) {
+    kvat_buf label = KVAT_BUF_INIT;
+    json_t *settings = NULL, *json = NULL;
+    int64_t forecast = forecast_of(outcome, config);
+    kvat_space_label(&label, outcome->space, config);
+    if (kvat_buf_status(&label, NULL) == KVAT_OK &&
+        kvat_space_settings(&settings, outcome->space, config, -1, NULL) == KVAT_OK)
+        json = json_pack("{s:o, s:O, s:o}", "label", cli_json_text(label.bytes), "settings", settings, "forecast_bytes",
+                         forecast > 0 ? json_integer(forecast) : json_null());
+    json_decref(settings);
+    kvat_buf_clear(&label);
+    return json;
+}
+
 static json_t *configs_json(const kvat_outcome *outcome) {
     json_t *list = json_array();
-    for (size_t i = 0; i < kvat_space_count(outcome->space); i++) {
-        kvat_buf label = KVAT_BUF_INIT;
-        json_t *settings = NULL;
-        int64_t forecast = forecast_of(outcome, i);
-        kvat_space_label(&label, outcome->space, i);
-        (void)kvat_space_settings(&settings, outcome->space, i, -1, NULL);
-        json_array_append_new(list, json_pack("{s:o, s:o, s:o}", "label", cli_json_text(label.bytes), "settings",
-                                              settings ? settings : json_object(), "forecast_bytes",
-                                              forecast > 0 ? json_integer(forecast) : json_null()));
-        kvat_buf_clear(&label);
-    }
+    for (size_t i = 0; i < kvat_space_count(outcome->space); i++) cli_json_append(&list, config_json(outcome, i));
     return list;
 }
 
 static json_t *left_out_json(const kvat_outcome *outcome) {
     json_t *list = json_array();
     for (size_t i = 0; i < outcome->n_left_out; i++)
-        json_array_append_new(list, json_pack("{s:o, s:o, s:I}", "label", cli_json_text(outcome->left_out[i].label),
-                                              "reason", cli_json_text(outcome->left_out[i].reason), "forecast_bytes",
-                                              (json_int_t)outcome->left_out[i].forecast_bytes));
+        cli_json_append(&list, json_pack("{s:o, s:o, s:I}", "label", cli_json_text(outcome->left_out[i].label),
+                                         "reason", cli_json_text(outcome->left_out[i].reason), "forecast_bytes",
+                                         (json_int_t)outcome->left_out[i].forecast_bytes));
     return list;
 }
 

@@ -105,6 +105,7 @@ static bool list_option(void *user, const cli_option *option) {
     if (option->hidden) return true;
     if (option->group) put_heading(list->out, list->stream, option->group);
     option_left(&list->left, option);
+    if (kvat_buf_status(&list->left, NULL) != KVAT_OK) list->out->status = list->left.status;
     if (list->left.bytes) put_row(list->out, list->left.bytes, option->help, list->columns);
     return true;
 }
@@ -185,15 +186,19 @@ static bool add_option(void *user, const cli_option *option) {
         json_pack("{s:s, s:s*, s:s*, s:s*, s:s, s:b}", "name", option->name, "letter", option->letter ? letter : NULL,
                   "alias", option->alias, "value", option->value, "help", option->help, "repeatable", option->many);
     json_t *words = option->words ? json_array() : NULL;
-    for (size_t i = 0; words && option->words[i]; i++) json_array_append_new(words, json_string(option->words[i]));
-    if (words) json_object_set_new(json, "words", words);
-    json_array_append_new(user, json);
+    for (size_t i = 0; option->words && option->words[i]; i++) cli_json_append(&words, json_string(option->words[i]));
+    if (option->words && json_object_set_new(json, "words", words) != 0) {
+        json_decref(json);
+        json = NULL;
+    }
+    json_t **list = user;
+    cli_json_append(list, json);
     return true;
 }
 
 static json_t *command_json(const cli_command *command) {
     json_t *options = json_array(), *examples = json_array();
-    cli_each_option(command, add_option, options);
+    cli_each_option(command, add_option, &options);
     for (const cli_example *example = command->examples; example->command; example++)
         json_array_append_new(examples,
                               json_pack("{s:s, s:s}", "command", example->command, "meaning", example->meaning));
@@ -201,11 +206,19 @@ static json_t *command_json(const cli_command *command) {
                      command->usage, "options", options, "examples", examples);
 }
 
+static json_t *exit_codes_json(void) {
+    json_t *codes = json_object();
+    for (const cli_topic *code = cli_exit_codes; code->name; code++) {
+        if (json_object_set_new(codes, code->name, json_string(code->help)) == 0) continue;
+        json_decref(codes);
+        return NULL;
+    }
+    return codes;
+}
+
 json_t *cli_help_json(void) {
-    json_t *commands = json_array(), *codes = json_object();
-    for (size_t i = 0; i < cli_n_commands; i++) json_array_append_new(commands, command_json(cli_commands[i]));
-    for (const cli_topic *code = cli_exit_codes; code->name; code++)
-        json_object_set_new(codes, code->name, json_string(code->help));
+    json_t *commands = json_array();
+    for (size_t i = 0; i < cli_n_commands; i++) cli_json_append(&commands, command_json(cli_commands[i]));
     return json_pack("{s:s, s:s, s:o, s:o}", "format", "kvat-help/1", "version", kvat_version(), "commands", commands,
-                     "exit_codes", codes);
+                     "exit_codes", exit_codes_json());
 }

@@ -108,7 +108,7 @@ kvat_status cli_out_json(cli_io *io, json_t *document, kvat_error *err) {
     json_decref(document);
     if (status == KVAT_OK) return cli_out_buf(io, &text, err);
     kvat_buf_clear(&text);
-    return kvat_fail(err, status, "cannot write JSON");
+    return kvat_fail(err, status, "cannot write JSON: %s", kvat_status_word(status));
 }
 
 kvat_status cli_out_status(const cli_io *io, kvat_error *err) {
@@ -209,7 +209,20 @@ void cli_put(kvat_buf *out, const cli_io *io, const char *text) {
     if (io->unicode && inert.bytes) kvat_buf_puts(out, inert.bytes);
     if (!io->unicode && inert.bytes)
         for (const char *at = inert.bytes; *at;) at += put_ascii(out, at);
-    kvat_buf_clear(&inert);
+    cli_buf_drop(out, &inert);
+}
+
+void cli_buf_drop(kvat_buf *out, kvat_buf *part) {
+    kvat_status status = kvat_buf_status(part, NULL);
+    if (status != KVAT_OK && out->status == KVAT_OK) out->status = status;
+    kvat_buf_clear(part);
+}
+
+void cli_put_fitted(kvat_buf *out, const cli_io *io, const char *text, size_t columns) {
+    kvat_buf shown = KVAT_BUF_INIT;
+    cli_put(&shown, io, text);
+    kvat_text_fit(out, shown.length ? shown.bytes : "", columns, 1, io->unicode);
+    cli_buf_drop(out, &shown);
 }
 
 void cli_put_sgr(kvat_buf *out, const cli_stream *stream, const char *code, const char *text) {
@@ -241,16 +254,23 @@ json_t *cli_json_text(const char *text) {
     return string;
 }
 
+void cli_json_append(json_t **list, json_t *item) {
+    if (json_array_append_new(*list, item) == 0) return; /* a NULL list or item fails, too; `item` is released */
+    json_decref(*list);
+    *list = NULL;
+}
+
 /* ---- files a user names ---- */
 
-/** What kvat writes says so near its beginning. */
-static bool made_by_kvat(const char *path) {
+/** What kvat writes says so near its beginning. A file that cannot be read is somebody else's. */
+static kvat_status refuse_foreign(const char *path, kvat_error *err) {
     kvat_buf bytes = KVAT_BUF_INIT;
-    bool ours = false;
-    if (kvat_file_read(&bytes, path, (size_t)64 << 20, NULL) == KVAT_OK)
-        ours = bytes.length == 0 || memmem(bytes.bytes, bytes.length < 4096 ? bytes.length : 4096, "kvat", 4) != NULL;
+    kvat_status status = kvat_file_read(&bytes, path, (size_t)64 << 20, err);
+    size_t looked_at = bytes.length < 4096 ? bytes.length : 4096;
+    bool ours = status == KVAT_OK && (bytes.length == 0 || memmem(bytes.bytes, looked_at, "kvat", 4) != NULL);
     kvat_buf_clear(&bytes);
-    return ours;
+    if (ours || status == KVAT_ERR_NOMEM) return status;
+    return kvat_fail(err, KVAT_ERR_IO, "%s exists and was not made by kvat; --force replaces it", path);
 }
 
 kvat_status cli_write_file(cli_io *io, const char *path, const kvat_buf *bytes, unsigned mode, bool force,
@@ -262,7 +282,7 @@ kvat_status cli_write_file(cli_io *io, const char *path, const kvat_buf *bytes, 
         return KVAT_OK;
     }
     struct stat found;
-    if (!force && lstat(path, &found) == 0 && S_ISREG(found.st_mode) && !made_by_kvat(path))
-        return kvat_fail(err, KVAT_ERR_IO, "%s exists and was not made by kvat; --force replaces it", path);
+    if (!force && lstat(path, &found) == 0 && S_ISREG(found.st_mode)) status = refuse_foreign(path, err);
+    if (status != KVAT_OK) return status;
     return kvat_file_write(path, bytes->bytes, bytes->length, mode, err);
 }

@@ -41,13 +41,13 @@ static kvat_status unknown_command(const char *name, kvat_error *err) {
     return KVAT_ERR_USAGE;
 }
 
-static void print_version(cli_io *io) {
+static kvat_status print_version(cli_io *io, kvat_error *err) {
     kvat_buf text = KVAT_BUF_INIT;
     kvat_buf_printf(&text, "kvat %s\n", kvat_version());
-    (void)cli_out_buf(io, &text, NULL);
+    return cli_out_buf(io, &text, err);
 }
 
-static void print_help(cli_io *io, const cli_command *command) {
+static kvat_status print_help(cli_io *io, const cli_command *command, kvat_error *err) {
     kvat_buf text = KVAT_BUF_INIT;
     size_t columns = cli_columns(&io->out);
     if (columns > 80) columns = 80;
@@ -55,7 +55,7 @@ static void print_help(cli_io *io, const cli_command *command) {
         cli_help_command(&text, command, &io->out, columns);
     else
         cli_help_overview(&text, &io->out, columns);
-    (void)cli_out_buf(io, &text, NULL);
+    return cli_out_buf(io, &text, err);
 }
 
 static kvat_status no_command(const cli_io *io, kvat_error *err) {
@@ -80,7 +80,7 @@ static kvat_status run_command(cli_io *io, const cli_command *command, int argc,
     cli_io_set(io, &args);
     if (status != KVAT_OK) io->json |= asks_for_json(argc, argv);
     if (status == KVAT_OK && cli_has(&args, CLI_HELP)) {
-        print_help(io, command);
+        status = print_help(io, command, err);
     } else if (status == KVAT_OK) {
         cli_context context = {command, &args, io, &cancel, (const char *const *)argv};
         status = command->run(&context, err);
@@ -92,14 +92,8 @@ static kvat_status run_command(cli_io *io, const cli_command *command, int argc,
 static kvat_status dispatch(cli_io *io, int argc, char **argv, kvat_error *err) {
     const char *name = argc > 1 ? argv[1] : "";
     if (argc < 2) return no_command(io, err);
-    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
-        print_version(io);
-        return KVAT_OK;
-    }
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-        print_help(io, NULL);
-        return KVAT_OK;
-    }
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) return print_version(io, err);
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) return print_help(io, NULL, err);
     const cli_command *command = cli_command_find(name);
     if (!command) return unknown_command(name, err);
     return run_command(io, command, argc, argv, err);

@@ -53,7 +53,7 @@ static bool export_header(void *user, const kvat_run_record *run) {
 
 static json_t *timing_json(const kvat_timing *timing) {
     json_t *tokens = json_array();
-    for (size_t i = 0; i < timing->n_tokens; i++) json_array_append_new(tokens, json_integer(timing->token_ns[i]));
+    for (size_t i = 0; i < timing->n_tokens; i++) cli_json_append(&tokens, json_integer(timing->token_ns[i]));
     return json_pack("{s:I, s:I, s:I, s:I, s:o}", "cell", (json_int_t)timing->cell, "sequence",
                      (json_int_t)timing->sequence, "start_ns", (json_int_t)timing->start_ns, "ttft_ns",
                      (json_int_t)timing->ttft_ns, "token_ns", tokens);
@@ -69,9 +69,9 @@ static json_t *sample_json(const kvat_sample *sample) {
 
 static json_t *lists_json(const kvat_trial_record *trial) {
     json_t *samples = json_array(), *timings = json_array();
-    for (size_t i = 0; i < trial->n_samples; i++) json_array_append_new(samples, sample_json(&trial->samples[i]));
+    for (size_t i = 0; i < trial->n_samples; i++) cli_json_append(&samples, sample_json(&trial->samples[i]));
     for (size_t i = 0; trial->timings && i < trial->n_timings; i++)
-        json_array_append_new(timings, timing_json(&trial->timings[i]));
+        cli_json_append(&timings, timing_json(&trial->timings[i]));
     return json_pack("{s:o, s:o}", "samples", samples, "timings", timings);
 }
 
