@@ -43,7 +43,8 @@ typedef struct kvat_run_record {
     const char *identity;    /**< SHA-256 of request + engine + model + fingerprint: the same command finds its run by it */
     const char *created_utc; /**< "2026-11-22T15:30:00Z", "" under a virtual clock */
     const char *model_name, *engine_name, *profile_name; /**< for listings */
-    const char *request_json;     /**< schema kvat-request/1: what was asked, prompts as hashes */
+    const char *request_json;     /**< schema kvat-request/1: what was asked, prompts as hashes; member `profile` as
+                                       kvat_profile_json() gives it (the cells that samples count) */
     const char *engine_json;      /**< `initialize` result */
     const char *describe_json;    /**< `describe` result */
     const char *environment_json; /**< fingerprint, noise, load average */
@@ -120,7 +121,15 @@ KVAT_EXTERN kvat_status kvat_store_each_trial(kvat_store *store, int64_t run, bo
                                               bool (*each)(void *user, const kvat_trial_record *trial), void *user,
                                               kvat_error *err);
 
-/** A "kvat-surface/1" of what a run measured (medians a configuration and cell), for `kvat tune --engine sim`. New reference. */
+/**
+ * A "kvat-surface/1" of what a run measured, for `kvat tune --engine sim`. New reference. KVAT_ERR_DATA when no trial was clean.
+ *
+ * Figures are medians a configuration and cell, of the search's trials (of the confirmation's when the search has none);
+ * the peak is the trial's. A surface has no batches: cells of the smallest are exported. Knobs are narrowed to what this
+ * run searched, with configuration 0 as their defaults. Configurations that failed become faults with their share, and
+ * those never measured `unsupported`: an unlisted one would be played like the default. `run_sd` is the robust spread
+ * around each configuration's mean, drift included.
+ */
 KVAT_EXTERN kvat_status kvat_store_export_surface(json_t **out, kvat_store *store, int64_t run, kvat_error *err);
 
 #ifdef __cplusplus

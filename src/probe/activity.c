@@ -49,17 +49,10 @@ enum { STAT_USER, STAT_NICE, STAT_SYSTEM, STAT_IDLE, STAT_IOWAIT, STAT_IRQ, STAT
 
 /** One line of /proc/stat: "cpu3 user nice system idle iowait irq softirq steal …"; *cpu is −1 for the sum. */
 static bool parse_cpu(int *cpu, int64_t ticks[STAT_FIELDS], const char *line) {
-    char *at;
     if (strncmp(line, "cpu", 3) != 0) return false;
-    *cpu = isdigit((unsigned char)line[3]) ? (int)strtol(line + 3, &at, 10) : -1;
-    if (*cpu < 0) at = (char *)line + 3;
-    for (int i = 0; i < STAT_FIELDS; i++) {
-        char *end;
-        ticks[i] = strtoll(at, &end, 10);
-        if (end == at) return false;
-        at = end;
-    }
-    return true;
+    bool one = isdigit((unsigned char)line[3]) != 0;
+    *cpu = one ? (int)strtol(line + 3, NULL, 10) : -1;
+    return kvat__numbers(ticks, STAT_FIELDS, line + strcspn(line, " ")) == STAT_FIELDS;
 }
 
 static void read_stat(kvat_activity *out, const kvat__root *root, bool (*allowed)(int cpu)) {
@@ -83,15 +76,20 @@ typedef struct process {
     int64_t cpu_ticks; /**< user + system, its own and that of children it has waited for */
 } process;
 
-/** The name in parentheses may hold anything: fields are counted from the last ')'. */
+/** Numbers after the state: parent, group, session, terminal, its group, flags, four fault counts, CPU times. */
+enum { PROCESS_GROUP = 1, PROCESS_SESSION = 2, PROCESS_TIMES = 10, PROCESS_FIELDS = 14 };
+
+/** The name in parentheses may hold anything: fields are counted from the last ')', which a one-letter state follows.
+ */
 static bool parse_process(process *p, const char *text) {
-    long long user, system, user_children, system_children;
+    int64_t fields[PROCESS_FIELDS];
     const char *at = strrchr(text, ')');
+    if (!at || strlen(at) < 4 || kvat__numbers(fields, PROCESS_FIELDS, at + 3) != PROCESS_FIELDS) return false;
     p->pid = (int)strtol(text, NULL, 10);
-    if (!at || sscanf(at + 1, " %*c %*d %d %d %*d %*d %*u %*u %*u %*u %*u %lld %lld %lld %lld", &p->group, &p->session,
-                      &user, &system, &user_children, &system_children) != 6)
-        return false;
-    p->cpu_ticks = user + system + user_children + system_children;
+    p->group = (int)fields[PROCESS_GROUP];
+    p->session = (int)fields[PROCESS_SESSION];
+    p->cpu_ticks = 0;
+    for (int i = PROCESS_TIMES; i < PROCESS_FIELDS; i++) p->cpu_ticks += fields[i];
     return true;
 }
 

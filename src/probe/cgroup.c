@@ -130,12 +130,11 @@ static double quota_v1(const kvat__groups *g, const kvat__root *root) {
 
 /** "150000 100000" or "max 100000" */
 static double quota_v2(const kvat__groups *g, const kvat__root *root) {
-    long long quota = 0, period = 0;
+    int64_t v[2]; /* quota, period */
     double cores = 0;
     kvat_buf text = KVAT_BUF_INIT;
-    if (kvat__read(&text, root, "%s/cpu.max", g->path) && sscanf(text.bytes, "%lld %lld", &quota, &period) == 2 &&
-        quota > 0 && period > 0)
-        cores = (double)quota / (double)period;
+    if (kvat__read(&text, root, "%s/cpu.max", g->path) && kvat__numbers(v, 2, text.bytes) == 2 && v[0] > 0 && v[1] > 0)
+        cores = (double)v[0] / (double)v[1];
     kvat_buf_clear(&text);
     return cores;
 }

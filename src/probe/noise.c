@@ -16,7 +16,10 @@ enum { MAX_CORES = 1024, MAX_SAMPLES = 2048, STRIDE_WORDS = 8 };
 
 static const int64_t unit_ns = 500000;                 /* aim of one repetition */
 static const int64_t least_buffer = INT64_C(8) << 20;  /* a thread */
-static const int64_t most_memory = INT64_C(512) << 20; /* all threads */
+static const int64_t most_memory = INT64_C(256) << 20; /* all threads */
+enum { MEMORY_SHARE = 8 };                             /* nor more than this part of what is free */
+
+static const kvat__root live = {""};
 
 /** One thread's share: half of the time in registers, half in memory. */
 typedef struct probe {
@@ -126,31 +129,37 @@ static void probes_free(probe *probes, int n) {
     free(probes);
 }
 
-/** Twice the caches, so that little of a pass is still in them when the next begins. */
-static size_t buffer_words(int64_t cache_bytes, int n) {
+static int64_t free_memory(void) {
+    kvat_machine machine = {0};
+    kvat__machine_read(&machine, &live);
+    return machine.memory_available_bytes;
+}
+
+/** Twice the caches where that can be had, so that little of a pass is still in them when the next begins. */
+static size_t buffer_words(int64_t cache_bytes, int64_t free_bytes, int n) {
     int64_t all = cache_bytes * 2 < most_memory ? cache_bytes * 2 : most_memory;
+    if (all > free_bytes / MEMORY_SHARE) all = free_bytes / MEMORY_SHARE;
     int64_t each = all / n > least_buffer ? all / n : least_buffer;
     return (size_t)each / sizeof(uint64_t);
 }
 
-static kvat_status probes_new(probe **out, const int *cpus, int n, int64_t cache_bytes, kvat_error *err) {
+/** NULL without memory. */
+static probe *probes_new(const int *cpus, int n, int64_t cache_bytes) {
     probe *probes = calloc((size_t)n, sizeof *probes);
     bool whole = probes != NULL;
+    size_t words = buffer_words(cache_bytes, free_memory(), n);
     for (int i = 0; i < n && whole; i++) {
         probe *p = &probes[i];
         p->cpu = cpus[i];
-        p->words = buffer_words(cache_bytes, n);
+        p->words = words;
         p->buffer = malloc(p->words * sizeof *p->buffer);
         p->cpu_ns = malloc(MAX_SAMPLES * sizeof *p->cpu_ns);
         p->memory_ns = malloc(MAX_SAMPLES * sizeof *p->memory_ns);
         whole = p->buffer && p->cpu_ns && p->memory_ns;
     }
-    if (!whole) {
-        probes_free(probes, n);
-        return kvat_fail(err, KVAT_ERR_NOMEM, "out of memory: cannot probe the noise of the machine");
-    }
-    *out = probes;
-    return KVAT_OK;
+    if (whole) return probes;
+    probes_free(probes, n);
+    return NULL;
 }
 
 static kvat_status probes_run(probe *probes, int n, int64_t end_ns, kvat_error *err) {
@@ -182,7 +191,6 @@ static void collect(kvat_noise *out, probe *probes, int n) {
 }
 
 static double load_average(void) {
-    static const kvat__root live = {""};
     char text[64];
     kvat__read_word(text, sizeof text, &live, "/proc/loadavg");
     return strtod(text, NULL);
@@ -202,11 +210,11 @@ kvat_status kvat_probe_noise(kvat_noise *out, int64_t duration_ns, kvat_error *e
     int64_t cache_bytes = 0, end_ns = kvat_now_ns() + duration_ns;
     kvat_noise noise = {.load_average = load_average()};
     kvat_activity before;
-    probe *probes = NULL;
     if (duration_ns <= 0) return kvat_fail(err, KVAT_ERR_USAGE, "the noise probe needs a duration above 0");
     kvat_status status = kvat__topology_cores(cpus, MAX_CORES, &n, &cache_bytes, err);
-    if (status == KVAT_OK) status = probes_new(&probes, cpus, n, cache_bytes, err);
     if (status != KVAT_OK) return status;
+    probe *probes = probes_new(cpus, n, cache_bytes);
+    if (!probes) return kvat_fail(err, KVAT_ERR_NOMEM, "out of memory: cannot probe the noise of the machine");
     kvat_activity_read(&before, 0);
     status = probes_run(probes, n, end_ns, err);
     if (status == KVAT_OK) {

@@ -17,6 +17,8 @@ typedef struct kvat__root {
 bool kvat__read(kvat_buf *out, const kvat__root *root, const char *format, ...) KVAT_PRINTF(3, 4);
 /** First whole decimal number of a file. */
 bool kvat__read_int(int64_t *value, const kvat__root *root, const char *format, ...) KVAT_PRINTF(3, 4);
+/** Reads up to `n` decimal numbers separated by blanks; returns how many there were. */
+int kvat__numbers(int64_t *values, int n, const char *text);
 /** First line of a file, blanks trimmed, cut to `size`; "" when there is none. */
 void kvat__read_word(char *out, size_t size, const kvat__root *root, const char *path);
 /** Number after `key` at the start of a line ("MemTotal:  123 kB", "pswpin 7"): −1 when absent. */

@@ -5,7 +5,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,39 +25,44 @@ static bool read_all(kvat_buf *out, const char *path) {
     return n >= 0 && out->status == KVAT_OK && out->bytes != NULL;
 }
 
-static bool read_at(kvat_buf *out, const kvat__root *root, const char *format, va_list arguments) {
-    char path[PATH_BYTES];
-    int prefix = snprintf(path, sizeof path, "%s", root->prefix);
-    if (prefix < 0 || (size_t)prefix >= sizeof path) return false;
-    size_t room = sizeof path - (size_t)prefix;
-    int n = vsnprintf(path + prefix, room, format, arguments);
+static bool read_at(kvat_buf *out, const kvat__root *root, const char *path) {
+    char full[PATH_BYTES];
+    int n = snprintf(full, sizeof full, "%s%s", root->prefix, path);
     kvat_buf_reset(out);
-    return n >= 0 && (size_t)n < room && read_all(out, path);
+    return n >= 0 && (size_t)n < sizeof full && read_all(out, full);
 }
 
 bool kvat__read(kvat_buf *out, const kvat__root *root, const char *format, ...) {
+    char path[PATH_BYTES];
     va_list arguments;
     va_start(arguments, format);
-    bool done = read_at(out, root, format, arguments);
+    int n = vsnprintf(path, sizeof path, format, arguments);
     va_end(arguments);
-    return done;
+    return n >= 0 && (size_t)n < sizeof path && read_at(out, root, path);
 }
 
-static bool parse_int(int64_t *value, const char *text) {
-    char *end;
-    errno = 0;
-    intmax_t parsed = strtoimax(text, &end, 10);
-    if (end == text || errno != 0) return false;
-    *value = (int64_t)parsed;
-    return true;
+int kvat__numbers(int64_t *values, int n, const char *text) {
+    for (int i = 0; i < n; i++) {
+        char *end;
+        errno = 0;
+        values[i] = strtoll(text, &end, 10);
+        if (end == text || errno != 0) return i;
+        text = end;
+    }
+    return n;
 }
 
 bool kvat__read_int(int64_t *value, const kvat__root *root, const char *format, ...) {
+    char path[PATH_BYTES];
     va_list arguments;
+    int64_t parsed;
     kvat_buf text = KVAT_BUF_INIT;
     va_start(arguments, format);
-    bool done = read_at(&text, root, format, arguments) && parse_int(value, text.bytes);
+    int n = vsnprintf(path, sizeof path, format, arguments);
     va_end(arguments);
+    bool done =
+        n >= 0 && (size_t)n < sizeof path && read_at(&text, root, path) && kvat__numbers(&parsed, 1, text.bytes) == 1;
+    if (done) *value = parsed;
     kvat_buf_clear(&text);
     return done;
 }
@@ -99,7 +103,7 @@ static const char *skip_separator(const char *at) {
 int64_t kvat__number_after(const char *text, const char *key) {
     const char *at = find_after(text, key);
     int64_t value = -1;
-    return at && parse_int(&value, skip_separator(at)) ? value : -1;
+    return at && kvat__numbers(&value, 1, skip_separator(at)) == 1 ? value : -1;
 }
 
 void kvat__text_after(char *out, size_t size, const char *text, const char *key) {

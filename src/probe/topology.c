@@ -45,7 +45,7 @@ static void name_cpu(kvat_machine *out, hwloc_topology_t topology) {
 }
 
 kvat_status kvat__topology_read(kvat_machine *out, kvat_error *err) {
-    hwloc_topology_t topology;
+    hwloc_topology_t topology = NULL;
     kvat_status status = load(&topology, err);
     if (status != KVAT_OK) return status;
     out->packages = count(topology, HWLOC_OBJ_PACKAGE);
@@ -70,7 +70,7 @@ static int64_t last_level_bytes(hwloc_topology_t topology) {
 }
 
 kvat_status kvat__topology_cores(int *cpus, int places, int *n, int64_t *cache_bytes, kvat_error *err) {
-    hwloc_topology_t topology;
+    hwloc_topology_t topology = NULL;
     kvat_status status = load(&topology, err);
     if (status != KVAT_OK) return status;
     hwloc_obj_type_t type = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_CORE) > 0 ? HWLOC_OBJ_CORE : HWLOC_OBJ_PU;

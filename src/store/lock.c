@@ -24,12 +24,23 @@ static void put_holder(char text[HOLDER_BYTES]) {
     (void)snprintf(text, HOLDER_BYTES, "%ld %s %.60s\n", (long)getpid(), when, program_invocation_short_name);
 }
 
+/** "PID TIME PROGRAM\n", as put_holder() wrote it; false while it is being written. */
+static bool parse_holder(long *pid, char **when, char **program, char *text) {
+    char *after, *rest = text;
+    *pid = strtol(text, &after, 10);
+    if (*pid <= 0 || *after != ' ') return false;
+    rest = after + 1;
+    *when = strsep(&rest, " ");
+    *program = strsep(&rest, "\n");
+    return *program && rest;
+}
+
 static kvat_status fail_busy(int fd, const char *path, kvat_error *err) {
-    char text[HOLDER_BYTES + 1] = "", when[32] = "", program[64] = "";
-    long pid = 0;
+    char text[HOLDER_BYTES + 1] = "", *when, *program;
+    long pid;
     ssize_t n = pread(fd, text, HOLDER_BYTES, 0);
     if (n > 0) text[n] = '\0';
-    if (sscanf(text, "%ld %31s %63[^\n]", &pid, when, program) != 3)
+    if (!parse_holder(&pid, &when, &program, text))
         return kvat_fail(err, KVAT_ERR_BUSY, "%s: another run holds the store; wait for it, or use another folder",
                          path);
     return kvat_fail(err, KVAT_ERR_BUSY,

@@ -14,24 +14,25 @@
 enum { BUSY_TIMEOUT_MS = 5000 };
 enum { HEADER_BYTES = 100, APPLICATION_ID_AT = 68 }; /* SQLite's file format */
 
-/** The folder is resolved, so that SQLite can be told to follow no link at all; the file itself must be no link. */
-static kvat_status resolve(char **out, const char *path, kvat_store_mode mode, kvat_error *err) {
+/** The folder is resolved, so that SQLite can be told to follow no link at all; the file itself must be no link. NULL
+ * when that fails, and *status says why. */
+static char *resolve(kvat_status *status, const char *path, kvat_store_mode mode, kvat_error *err) {
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
-    if (name[0] == '\0') return kvat_fail(err, KVAT_ERR_USAGE, "a store needs a file name, not \"%s\"", path);
+    char *real = NULL, *joined = NULL;
     char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-    if (!folder) return kvat_fail(err, KVAT_ERR_NOMEM, "out of memory: cannot open %s", path);
-    char *real = realpath(folder, NULL);
-    int errnum = errno;
+    if (name[0] == '\0')
+        *status = kvat_fail(err, KVAT_ERR_USAGE, "a store needs a file name, not \"%s\"", path);
+    else if (!folder)
+        *status = kvat_fail(err, KVAT_ERR_NOMEM, "out of memory: cannot open %s", path);
+    else if (!(real = realpath(folder, NULL)))
+        *status =
+            kvat_fail_errno(err, mode == KVAT_STORE_READ ? KVAT_ERR_DATA : KVAT_ERR_IO, errno, "cannot open %s", path);
+    else if (!(joined = kvat_path_join(real, name)))
+        *status = kvat_fail(err, KVAT_ERR_NOMEM, "out of memory: cannot open %s", path);
     free(folder);
-    if (!real)
-        return kvat_fail_errno(err, mode == KVAT_STORE_READ ? KVAT_ERR_DATA : KVAT_ERR_IO, errnum, "cannot open %s",
-                               path);
-    char *joined = kvat_path_join(real, name);
     free(real);
-    if (!joined) return kvat_fail(err, KVAT_ERR_NOMEM, "out of memory: cannot open %s", path);
-    *out = joined;
-    return KVAT_OK;
+    return joined;
 }
 
 /** *bytes is the size, 0 for a file that is missing or empty. */
@@ -235,8 +236,9 @@ kvat_status kvat__store_open_with(kvat_store **out, const char *path, kvat_store
     if (!store) return kvat_fail(err, KVAT_ERR_NOMEM, "out of memory: cannot open %s", path);
     store->lock = -1;
     store->latest = schema->latest;
-    kvat_status status = resolve(&store->path, path, mode, err);
-    if (status == KVAT_OK) status = check_file(store, mode, err);
+    kvat_status status = KVAT_OK;
+    store->path = resolve(&status, path, mode, err);
+    if (store->path) status = check_file(store, mode, err);
     if (status == KVAT_OK)
         status = mode == KVAT_STORE_WRITE ? open_write(store, schema, err) : open_read(store, schema, err);
     if (status == KVAT_OK)

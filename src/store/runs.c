@@ -143,7 +143,7 @@ static kvat_status read_texts(const char **texts[], int n, const kvat__query *qu
 }
 
 static kvat_status read_run(kvat_run_record *run, const kvat__query *query, kvat_error *err) {
-    const char *state = NULL;
+    const char *state = "";
     const char **texts[] = {&state,           &run->identity,    &run->created_utc,
                             &run->model_name, &run->engine_name, &run->profile_name};
     run->id = kvat__query_get_int(query, 0);

@@ -3,6 +3,8 @@
 #include "unit/store/fixture.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 #include "fail_io.h"
 #include "shims/io_fault.h"
@@ -188,6 +190,47 @@ static void a_lock_file_that_cannot_be_made_is_an_io_error(void **state) {
     kvat_store_close(open_store(KVAT_STORE_WRITE));
 }
 
+/* Adds trials until it is killed, and says of each that it is safe. */
+static void add_for_ever(int acknowledge) {
+    int64_t id = 0;
+    kvat_store *store = NULL;
+    if (kvat_store_open(&store, "kvat.db", KVAT_STORE_WRITE, NULL) != KVAT_OK) _exit(1);
+    while (kvat_store_add_trial(&id, store, &some_trial, NULL) == KVAT_OK)
+        if (write(acknowledge, "x", 1) != 1) _exit(1);
+    _exit(1);
+}
+
+/* Kills the writer once `n` trials were acknowledged; returns how many were in the end. */
+static int kill_after(int n) {
+    int ends[2], acknowledged = 0;
+    char byte;
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) add_for_ever(ends[1]);
+    assert_true(child > 0);
+    close(ends[1]);
+    while (acknowledged < n && read(ends[0], &byte, 1) == 1) acknowledged++;
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    while (read(ends[0], &byte, 1) == 1) acknowledged++;
+    close(ends[0]);
+    assert_true(acknowledged >= n);
+    return acknowledged;
+}
+
+static void a_killed_writer_loses_no_acknowledged_trial(void **state) {
+    (void)state;
+    for (int n = 1; n <= 10; n++) {
+        fresh();
+        int acknowledged = kill_after(n);
+        kvat_store *store = open_store(KVAT_STORE_WRITE);
+        int trials = count_trials(store, 1);
+        /* One may have been safe before it was said. */
+        assert_in_range(trials, 1 + acknowledged, 2 + acknowledged);
+        kvat_store_close(store);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         STORE_TEST(a_trial_is_there_whole_or_not_at_all),
@@ -197,6 +240,7 @@ int main(void) {
         STORE_TEST(a_commit_that_fails_in_a_restarted_log_is_gone),
         STORE_TEST(a_store_whose_making_failed_can_be_made_again),
         STORE_TEST(a_lock_file_that_cannot_be_made_is_an_io_error),
+        STORE_TEST(a_killed_writer_loses_no_acknowledged_trial),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -102,7 +102,8 @@ static void links_folders_and_pipes_are_refused(void **state) {
     assert_int_equal(symlink("nowhere", "dangling"), 0);
     assert_int_equal(mkdir("folder", 0755), 0);
     assert_int_equal(mkfifo("pipe", 0644), 0);
-    for (int mode = KVAT_STORE_READ; mode <= KVAT_STORE_WRITE; mode++) {
+    for (int i = 0; i < 2; i++) {
+        kvat_store_mode mode = i ? KVAT_STORE_WRITE : KVAT_STORE_READ;
         assert_refused(KVAT_ERR_DATA, "symbolic link", kvat_store_open(&store, "link", mode, err));
         assert_refused(KVAT_ERR_DATA, "symbolic link", kvat_store_open(&store, "dangling", mode, err));
         assert_refused(KVAT_ERR_DATA, "regular file", kvat_store_open(&store, "folder", mode, err));
