@@ -10,7 +10,7 @@
 /* Free memory asked for beyond the measured peak. */
 static const double memory_margin = 1.05;
 /* A stand-in for lack of memory saves at least this share of it, else it would not help. */
-static const double memory_step = 0.98;
+static const double memory_step = 0.99;
 enum { memory_steps = 3, unsupported_rules = 8 };
 
 static int64_t needed_bytes(const kvat_entry *entry) {

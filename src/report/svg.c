@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Width of a character at the size of labels (12 units), taken wide so that estimates err on the safe side. */
-static const double character_width = 6.6;
+static const double character_width = 6.8, strong_width = 7.8;
 
 void kvat__put_coordinate(kvat_buf *out, double value) {
     long long tenths = isfinite(value) ? llround(fmin(fmax(value, -99999), 99999) * 10) : 0;
@@ -70,8 +70,9 @@ void kvat__svg_title(kvat_buf *out, const char *text) {
 /* Cut after escaping hidden characters, so that what they become is counted too. */
 void kvat__svg_label(kvat_buf *out, const char *css, double x, double y, double width, const char *text) {
     kvat_buf visible = KVAT_BUF_INIT, cut = KVAT_BUF_INIT;
+    double each = strstr(css, "strong") ? strong_width : character_width;
     kvat_escape_terminal(&visible, text);
-    kvat_text_fit(&cut, kvat__piece(out, &visible), (size_t)fmax(width / character_width, 4), 0, 1);
+    kvat_text_fit(&cut, kvat__piece(out, &visible), (size_t)fmax(width / each, 4), 0, 1);
     kvat__svg_text(out, css, KVAT__START, x, y, kvat__piece(out, &cut));
     kvat_buf_clear(&visible);
     kvat_buf_clear(&cut);

@@ -12,6 +12,8 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "kvat/json.h"
+#include "kvat/plan.h"
 #include "kvat/report.h"
 #include "unit/report/sample_outcome.c"
 
@@ -168,6 +170,21 @@ static void dump_charts(const char *folder, sample_kind kind, const kvat_outcome
     }
 }
 
+static void dump_json(const char *folder, sample_kind kind, const char *suffix, json_t *value) {
+    kvat_buf text = KVAT_BUF_INIT;
+    assert_int_equal(kvat_json_put_pretty(&text, value), KVAT_OK);
+    dump(folder, kind, suffix, &text);
+    kvat_buf_clear(&text);
+    json_decref(value);
+}
+
+static void dump_data(const char *folder, sample_kind kind, const kvat_outcome *outcome) {
+    json_t *report = NULL, *plan = NULL;
+    assert_int_equal(kvat_report_json(&report, outcome, NULL), KVAT_OK);
+    dump_json(folder, kind, ".report.json", report);
+    if (kvat_plan_make(&plan, outcome, outcome->winner, NULL) == KVAT_OK) dump_json(folder, kind, ".plan.json", plan);
+}
+
 static void dump_all(void **state) {
     (void)state;
     for (int kind = 0; kind < SAMPLE_KINDS; kind++) {
@@ -176,6 +193,7 @@ static void dump_all(void **state) {
         assert_int_equal(kvat_report_html(&text, outcome, NULL), KVAT_OK);
         dump(getenv("KVAT_REPORT_DUMP"), (sample_kind)kind, ".html", &text);
         dump_charts(getenv("KVAT_REPORT_DUMP"), (sample_kind)kind, outcome);
+        dump_data(getenv("KVAT_REPORT_DUMP"), (sample_kind)kind, outcome);
         kvat_buf_clear(&text);
         kvat_outcome_free(outcome);
     }

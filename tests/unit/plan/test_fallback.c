@@ -1,0 +1,144 @@
+/* Fallback rules: made from measured trials, and which of them hold. */
+#include "unit/plan/plan_fixture.h"
+
+static const kvat_plan_conditions unknown = {-1, -1, NULL};
+
+static size_t rules_with(const json_t *plan, const char *condition) {
+    size_t n = 0, i;
+    json_t *rule;
+    json_array_foreach(at(plan, "fallback", NULL), i, rule) {
+        n += at(rule, "when", condition) != NULL;
+    }
+    return n;
+}
+
+static void every_kind_of_rule_is_there(void **state) {
+    (void)state;
+    json_t *plan = plan_of(SAMPLE_WINNER);
+    assert_true(rules_with(plan, "free_memory_below_bytes") >= 2);
+    assert_int_equal(rules_with(plan, "context_above_tokens"), 1);
+    assert_int_equal(rules_with(plan, "engine_version_not"), 1);
+    assert_int_equal(rules_with(plan, "unsupported"), 1); /* flash attention; nothing else has a measured stand-in */
+    json_decref(plan);
+}
+
+static void nothing_known_means_the_plan_itself(void **state) {
+    (void)state;
+    json_t *plan = plan_of(SAMPLE_WINNER);
+    const json_t *settings = NULL;
+    const char *advice = "x";
+    int rule = 7;
+    assert_int_equal(kvat_plan_resolve(&settings, &rule, &advice, plan, &unknown, NULL), KVAT_OK);
+    assert_ptr_equal(settings, at(plan, "settings", NULL));
+    assert_int_equal(rule, -1);
+    assert_null(advice);
+    json_decref(plan);
+}
+
+static const json_t *alternative_of(const json_t *plan, const json_t *settings) {
+    size_t i;
+    json_t *each;
+    json_array_foreach(at(plan, "alternatives", NULL), i, each) {
+        if (json_equal(at(each, "settings", NULL), settings)) return each;
+    }
+    return NULL;
+}
+
+/* With less and less memory the answer gets smaller, always fits while anything does, and is never lossy for a lossless
+ * plan. */
+static void too_little_memory_takes_the_best_that_fits(void **state) {
+    (void)state;
+    json_t *plan = plan_of(SAMPLE_WINNER);
+    int64_t peak = json_integer_value(at(plan, "memory", "peak_bytes"));
+    size_t changed = 0;
+    for (int64_t available = peak * 2; available > peak / 2; available -= peak / 100) {
+        kvat_plan_conditions conditions = {available, -1, NULL};
+        const json_t *settings = NULL;
+        const char *advice = NULL;
+        int rule;
+        assert_int_equal(kvat_plan_resolve(&settings, &rule, &advice, plan, &conditions, NULL), KVAT_OK);
+        const json_t *used = alternative_of(plan, settings);
+        assert_non_null(used);
+        assert_true(json_is_false(at(used, "lossy", NULL)));
+        if (!advice) assert_true(json_integer_value(at(used, "peak_bytes", NULL)) <= available);
+        if (available > peak * 106 / 100) assert_int_equal(rule, -1);
+        changed += settings != at(plan, "settings", NULL);
+    }
+    assert_true(changed > 0);
+    json_decref(plan);
+}
+
+static void where_nothing_fits_that_is_said(void **state) {
+    (void)state;
+    json_t *plan = plan_of(SAMPLE_WINNER);
+    const json_t *settings = NULL;
+    const char *advice = NULL;
+    int rule = -1;
+    assert_int_equal(kvat_plan_resolve(&settings, &rule, &advice, plan, &(kvat_plan_conditions){1, -1, NULL}, NULL),
+                     KVAT_OK);
+    assert_int_equal(rule, 0);
+    assert_non_null(strstr(advice, "smaller"));
+    json_decref(plan);
+}
+
+static void another_version_or_a_longer_context_advises_to_measure(void **state) {
+    (void)state;
+    json_t *plan = plan_of(SAMPLE_WINNER);
+    static const struct {
+        kvat_plan_conditions conditions;
+        bool advises;
+    } cases[] = {
+        {{-1, 8448, NULL}, false}, {{-1, 8449, NULL}, true}, {{-1, -1, "0.5.0"}, false}, {{-1, -1, "0.6.0"}, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const json_t *settings = NULL;
+        const char *advice = NULL;
+        int rule = -1;
+        assert_int_equal(kvat_plan_resolve(&settings, &rule, &advice, plan, &cases[i].conditions, NULL), KVAT_OK);
+        assert_ptr_equal(settings, at(plan, "settings", NULL));
+        assert_int_equal(rule >= 0, cases[i].advises);
+        if (cases[i].advises)
+            assert_non_null(strstr(advice, "kvat tune qwen2.5-0.5b-q8_0.gguf --profile chat-agent"));
+        else
+            assert_null(advice);
+    }
+    json_decref(plan);
+}
+
+static void a_failed_or_lossy_configuration_is_no_stand_in(void **state) {
+    (void)state;
+    json_t *plan = plan_of(SAMPLE_WINNER), *rule;
+    size_t i, seen = 0;
+    json_array_foreach(at(plan, "fallback", NULL), i, rule) {
+        const json_t *use = at(rule, "use", NULL);
+        if (!use) continue;
+        seen++;
+        assert_string_equal(json_string_value(json_object_get(use, "cache-type-k")), "f16");
+        assert_non_null(alternative_of(plan, use));
+    }
+    assert_true(seen >= 2);
+    json_decref(plan);
+}
+
+static void a_plan_that_is_none_is_not_resolved(void **state) {
+    (void)state;
+    json_t *none = json_object();
+    const json_t *settings = NULL;
+    int rule;
+    const char *advice;
+    assert_int_equal(kvat_plan_resolve(&settings, &rule, &advice, none, &unknown, NULL), KVAT_ERR_DATA);
+    assert_null(settings);
+    json_decref(none);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_kind_of_rule_is_there),
+        cmocka_unit_test(nothing_known_means_the_plan_itself),
+        cmocka_unit_test(too_little_memory_takes_the_best_that_fits),
+        cmocka_unit_test(where_nothing_fits_that_is_said),
+        cmocka_unit_test(another_version_or_a_longer_context_advises_to_measure),
+        cmocka_unit_test(a_failed_or_lossy_configuration_is_no_stand_in),
+        cmocka_unit_test(a_plan_that_is_none_is_not_resolved),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
