@@ -10,9 +10,9 @@
 #define MAX_RULES 10000
 #define MAX_LOG   20.0 /* an effect of e^20 is a typing error */
 
-static const char *const members[] = {"format",  "name",         "load_s",  "prepare_s",         "knobs", "base",
-                                      "effects", "interactions", "configs", "short_output_bias", "noise", "faults",
-                                      NULL};
+static const char *const members[] = {"$schema", "format",  "name",         "load_s",  "prepare_s",         "knobs",
+                                      "base",    "effects", "interactions", "configs", "short_output_bias", "noise",
+                                      "faults",  NULL};
 
 static kvat_status fail_memory(kvat_error *err) {
     return kvat_fail(err, KVAT_ERR_NOMEM, "no memory for the surface");
