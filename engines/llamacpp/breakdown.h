@@ -14,6 +14,7 @@ extern "C" {
 
 typedef struct kvat_breakdown {
     int64_t model_bytes, kv_bytes, compute_bytes;
+    int64_t rearranged_bytes; /**< of model_bytes: copies laid out for this processor's instructions */
 } kvat_breakdown;
 
 /** False when this build of libllama does not tell; then *out is untouched. */

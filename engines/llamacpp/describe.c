@@ -170,17 +170,22 @@ static json_t *describe_groups(const kvat_foresight *f) {
     return groups;
 }
 
-/* Compute buffers also grow with the context; readers that know one slope only get it at this many cells. */
+static json_t *describe_fit(const kvat_compute_fit *fit) {
+    return json_pack("{s:I, s:I, s:I}", "fixed_bytes", (json_int_t)fit->fixed_bytes, "ubatch_token_bytes",
+                     (json_int_t)fit->token_bytes, "ubatch_cell_bytes", (json_int_t)fit->cell_bytes);
+}
+
+/* Compute buffers grow with the context too; readers that know a single slope get it at this many cells. */
 #define TYPICAL_CELLS 8192
 
 static json_t *describe_memory(const kvat_foresight *f) {
-    return json_pack("{s:i, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "cell_padding", KVAT_CELL_PADDING,
+    bool on = f->flash_auto == KVAT_FLASH_SETTING_ON;
+    return json_pack("{s:i, s:o, s:o, s:I, s:I, s:I, s:i, s:I, s:{s:o, s:o}}", "cell_padding", KVAT_CELL_PADDING,
                      "kv_groups", describe_groups(f), "types", describe_types(), "weight_bytes",
-                     (json_int_t)f->weight_bytes, "fixed_bytes", (json_int_t)f->fixed_bytes, "ubatch_token_bytes",
-                     (json_int_t)(f->ubatch_token_bytes + f->ubatch_cell_bytes * TYPICAL_CELLS), "ubatch_only_bytes",
-                     (json_int_t)f->ubatch_token_bytes, "ubatch_cell_bytes", (json_int_t)f->ubatch_cell_bytes,
-                     "ubatch_cell_bytes_without_flash_attention", (json_int_t)f->ubatch_cell_bytes_plain,
-                     "batch_token_bytes", 0);
+                     (json_int_t)f->weight_bytes, "fixed_bytes", (json_int_t)(f->process_bytes + f->flash.fixed_bytes),
+                     "ubatch_token_bytes", (json_int_t)(f->flash.token_bytes + f->flash.cell_bytes * TYPICAL_CELLS),
+                     "batch_token_bytes", 0, "process_bytes", (json_int_t)f->process_bytes, "compute_by_flash_attn",
+                     "on", describe_fit(on ? &f->flash : &f->plain), "off", describe_fit(&f->plain));
 }
 
 /* ---- knobs ---- */

@@ -100,22 +100,16 @@ static bool groups_hold(const kvat_foresight *f, const look *l) {
     return true;
 }
 
-/* compute = fixed + ubatch × (token + cells × cell) */
-static bool fit_compute(kvat_foresight *f, const look *l, const kvat_breakdown *base) {
-    kvat_breakdown half, longer, plain, plain_longer;
-    if (!measure(&half, l, BASE_CONTEXT, BASE_UBATCH / 2, f->flash_auto, GGML_TYPE_F16) ||
-        !measure(&longer, l, 2 * BASE_CONTEXT, BASE_UBATCH, f->flash_auto, GGML_TYPE_F16) ||
-        !measure(&plain, l, BASE_CONTEXT, BASE_UBATCH, KVAT_FLASH_SETTING_OFF, GGML_TYPE_F16) ||
-        !measure(&plain_longer, l, 2 * BASE_CONTEXT, BASE_UBATCH, KVAT_FLASH_SETTING_OFF, GGML_TYPE_F16))
+static bool fit_compute(kvat_compute_fit *fit, const look *l, int flash) {
+    kvat_breakdown base, half, longer;
+    if (!measure(&base, l, BASE_CONTEXT, BASE_UBATCH, flash, GGML_TYPE_F16) ||
+        !measure(&half, l, BASE_CONTEXT, BASE_UBATCH / 2, flash, GGML_TYPE_F16) ||
+        !measure(&longer, l, 2 * BASE_CONTEXT, BASE_UBATCH, flash, GGML_TYPE_F16))
         return false;
-    int64_t area = (int64_t)BASE_UBATCH * BASE_CONTEXT;
-    f->ubatch_cell_bytes = (longer.compute_bytes - base->compute_bytes) / area;
-    f->ubatch_cell_bytes_plain = (plain_longer.compute_bytes - plain.compute_bytes) / area;
-    int64_t slope = (base->compute_bytes - half.compute_bytes) / (BASE_UBATCH / 2);
-    f->ubatch_token_bytes = slope - f->ubatch_cell_bytes * BASE_CONTEXT;
-    f->fixed_bytes = base->compute_bytes - BASE_UBATCH * slope;
-    if (f->ubatch_token_bytes < 0) f->ubatch_token_bytes = 0;
-    if (f->fixed_bytes < 0) f->fixed_bytes = 0;
+    int64_t slope = (base.compute_bytes - half.compute_bytes) / (BASE_UBATCH / 2);
+    fit->cell_bytes = (longer.compute_bytes - base.compute_bytes) / ((int64_t)BASE_UBATCH * BASE_CONTEXT);
+    fit->token_bytes = slope - fit->cell_bytes * BASE_CONTEXT;
+    fit->fixed_bytes = base.compute_bytes - BASE_UBATCH * slope;
     return true;
 }
 
@@ -126,13 +120,15 @@ static void look_ahead(kvat_foresight *f, kvat_engine *engine, const look *l) {
     f->flash_auto = engine->log.flash == KVAT_FLASH_ON ? KVAT_FLASH_SETTING_ON : KVAT_FLASH_SETTING_OFF;
     f->window_tokens = llama_model_n_swa(l->model);
     f->can_trim = !llama_model_is_recurrent(l->model) && !llama_model_is_hybrid(l->model) && f->window_tokens == 0;
-    f->memory_known =
-        known && find_groups(f, &engine->facts, base.kv_bytes) && groups_hold(f, l) && fit_compute(f, l, &base);
-    f->weight_bytes = known ? base.model_bytes : engine->facts.weight_bytes;
-    /* The engine's output buffer is in no breakdown: one row of logits. */
-    f->fixed_bytes += engine->facts.vocabulary * (int64_t)sizeof(float);
+    f->memory_known = known && find_groups(f, &engine->facts, base.kv_bytes) && groups_hold(f, l) &&
+                      fit_compute(&f->flash, l, f->flash_auto) && fit_compute(&f->plain, l, KVAT_FLASH_SETTING_OFF);
+    /* Without flash attention the scores of all heads are also copied to f16, in a work buffer that is in no breakdown.
+     */
+    f->plain.cell_bytes += engine->facts.heads * (int64_t)sizeof(ggml_fp16_t);
+    f->weight_bytes = engine->facts.weight_bytes + (known ? base.rearranged_bytes : 0);
+    f->process_bytes = engine->facts.vocabulary * (int64_t)sizeof(float); /* the output buffer is in no breakdown */
     kvat_resources now;
-    if (kvat_resources_read(&now)) f->fixed_bytes += now.current_bytes;
+    if (kvat_resources_read(&now)) f->process_bytes += now.current_bytes;
 }
 
 int kvat_engine_foresee(kvat_foresight *out, kvat_engine *engine, kvat_fault *fault) {

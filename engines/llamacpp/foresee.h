@@ -10,6 +10,11 @@ typedef struct kvat_kv_group {
 } kvat_kv_group;
 #define KVAT_KV_GROUPS 8
 
+/** compute buffers = fixed + ubatch × (token + cells × cell) */
+typedef struct kvat_compute_fit {
+    int64_t fixed_bytes, token_bytes, cell_bytes;
+} kvat_compute_fit;
+
 typedef struct kvat_foresight {
     int flash_auto;    /**< what `auto` resolves to */
     int window_tokens; /**< as the engine uses it */
@@ -17,11 +22,9 @@ typedef struct kvat_foresight {
     bool memory_known; /**< all below was measured and agrees with the formula of the memory model */
     kvat_kv_group groups[KVAT_KV_GROUPS];
     int n_groups;
-    int64_t weight_bytes;            /**< as loaded, repacked copies included */
-    int64_t fixed_bytes;             /**< process, vocabulary, compute buffers independent of batch and context */
-    int64_t ubatch_token_bytes;      /**< compute bytes a token of the physical batch */
-    int64_t ubatch_cell_bytes;       /**< further compute bytes a token of the physical batch and cell of the context */
-    int64_t ubatch_cell_bytes_plain; /**< the same without flash attention */
+    int64_t weight_bytes;  /**< as loaded by default: a mapped file keeps its weights beside those rearranged from it */
+    int64_t process_bytes; /**< the process itself, the vocabulary, one row of logits */
+    kvat_compute_fit flash, plain; /**< with and without flash attention */
 } kvat_foresight;
 
 /** Looks ahead for the opened model. A fault when libllama refuses it. */

@@ -30,7 +30,8 @@ class Worker:
         self.notifications = []
         self.errors = bytearray()
         self.next_id = 1
-        threading.Thread(target=self._drain, daemon=True).start()
+        self.drain = threading.Thread(target=self._drain, daemon=True)
+        self.drain.start()
         # A worker that hangs must fail the test, not block it.
         self.watchdog = threading.Timer(timeout_s, self.process.kill)
         self.watchdog.daemon = True
@@ -45,9 +46,12 @@ class Worker:
 
     def __exit__(self, *unused):
         self.watchdog.cancel()
-        if self.process.poll() is None:
+        if not self.process.stdin.closed:
             self.process.stdin.close()
-            self.process.wait(timeout=30)
+        self.process.wait(timeout=60)
+        self.drain.join(timeout=10)
+        self.process.stdout.close()
+        self.process.stderr.close()
 
     def send(self, method, params=None, id=None):
         message = {"jsonrpc": "2.0", "method": method, "params": params or {}}
