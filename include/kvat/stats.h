@@ -52,8 +52,9 @@ typedef struct kvat_interval {
 } kvat_interval;
 KVAT_EXTERN kvat_interval kvat_paired_interval(const double *differences, size_t n, double level);
 /** Trimmed mean with the interval of J. Tukey and D. McLaughlin (1963): `trim` values are dropped at each end, the
- * variance is that of the values winsorised, with n − 2·trim − 1 degrees of freedom. n − 2·trim ≥ 2; trim = 0 is
- * kvat_paired_interval(). */
+ * variance is that of the values winsorised, with n − 2·trim − 1 degrees of freedom, less half a one when any are
+ * trimmed: without it the interval misses the truth of normal samples of 6 to 12 up to a fifth more often than said (by
+ * simulation, trim = 1). n − 2·trim ≥ 2; trim = 0 is kvat_paired_interval(). */
 KVAT_EXTERN kvat_interval kvat_trimmed_interval(const double *x, size_t n, size_t trim, double level);
 /** Percentile bootstrap of the median (B. Efron 1979), `draws` resamples. */
 KVAT_EXTERN kvat_interval kvat_bootstrap_median(const double *x, size_t n, double level, size_t draws, uint64_t seed);

@@ -2,6 +2,7 @@
 // Knows nothing of blocks, budgets or what to run next.
 #include "race_view.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -21,6 +22,7 @@ static void observations_clear(struct observations *o) {
     free(o->arm);
     free(o->chunk);
     free(o->in_chunk);
+    *o = (struct observations){0};
 }
 
 // A run alone in its chunk tells only of the chunk: it is left out.
@@ -132,6 +134,7 @@ static kvat_status take_part(kvat_anchored_fit *part, const kvat_anchored_fit *f
 
 static kvat_status draw_shares(race_view *view, const kvat__ledger *ledger, const size_t *arms, size_t m,
                                kvat_error *err) {
+    assert(m > 0); // the leader at least
     const size_t n_draws = ledger->options.posterior_draws;
     kvat_anchored_fit part;
     kvat_status status = take_part(&part, &view->fit, arms, m, err);

@@ -13,19 +13,17 @@ struct kvat_search {
     kvat_search_standing *standing;
 };
 
-static const kvat_search_method *const METHODS[] = {&kvat__race};
+static const kvat_search_method *const METHODS[] = {&kvat__race, NULL};
 static const char *const METHOD_NAMES[] = {"race", NULL};
-enum { N_METHODS = sizeof METHODS / sizeof *METHODS };
 
 const char *const *kvat_search_methods(void) {
     return METHOD_NAMES;
 }
 
 static const kvat_search_method *find_method(const char *name) {
-    for (size_t i = 0; i < N_METHODS; i++) {
-        if (!name || strcmp(name, METHODS[i]->name) == 0) return METHODS[i];
-    }
-    return NULL;
+    size_t i = 0;
+    while (METHODS[i] && name && strcmp(name, METHODS[i]->name) != 0) i++;
+    return METHODS[i];
 }
 
 kvat_status kvat_search_new(kvat_search **out, const kvat_search_options *options, kvat_error *err) {

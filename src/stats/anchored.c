@@ -4,6 +4,7 @@
 // same.
 #include "anchored.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -178,9 +179,10 @@ static void center_effects(struct factor *arm, double *sum) {
 }
 
 static kvat_status allocate(kvat_anchored_fit *fit, size_t n_arms, kvat_error *err) {
+    assert(n_arms > 0 && n_arms < SIZE_MAX / sizeof(double) / n_arms); // an observation has named one
     *fit = (kvat_anchored_fit){.n_arms = n_arms};
     fit->estimate = calloc(n_arms, sizeof *fit->estimate);
-    fit->covariance = calloc(n_arms * n_arms, sizeof *fit->covariance);
+    fit->covariance = calloc(n_arms, n_arms * sizeof *fit->covariance);
     fit->group = calloc(n_arms, sizeof *fit->group);
     if (fit->estimate && fit->covariance && fit->group) return KVAT_OK;
     kvat_anchored_fit_clear(fit);

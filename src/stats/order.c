@@ -96,7 +96,8 @@ static kvat_interval trimmed_interval(double *sorted, size_t n, size_t trim, dou
     }
     const double spread = kvat_sd(sorted, n); // of the winsorised values
     const double error = spread * sqrt((double)(n - 1) / ((double)kept * (double)(kept - 1)));
-    const double reach = error * kvat_student_quantile(0.5 + level / 2, (double)(kept - 1));
+    const double dof = (double)(kept - 1) - (trim > 0 ? 0.5 : 0);
+    const double reach = error * kvat_student_quantile(0.5 + level / 2, dof);
     return (kvat_interval){center, center - reach, center + reach};
 }
 

@@ -12,7 +12,8 @@
 static bool factor_with_jitter(double *upper, const kvat_anchored_fit *fit, const size_t *observed, size_t m) {
     double scale = 0;
     for (size_t i = 0; i < m; i++) scale += fit->covariance[observed[i] * fit->n_arms + observed[i]] / (double)m;
-    for (double jitter = 1e-12; jitter < 1e3; jitter *= 10) {
+    double jitter = 1e-12;
+    for (int attempt = 0; attempt < 15; attempt++, jitter *= 10) {
         for (size_t i = 0; i < m; i++) {
             const double *row = fit->covariance + observed[i] * fit->n_arms;
             for (size_t j = 0; j < m; j++) upper[i * m + j] = row[observed[j]];

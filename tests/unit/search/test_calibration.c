@@ -3,7 +3,8 @@
 // luck.
 #include "drive.h"
 
-#include "../../../bench/search/world.c" // the machines of kvat_bench_search
+// The machines of kvat_bench_search.
+#include "../../../bench/search/world.c" // NOLINT(bugprone-suspicious-include)
 
 typedef struct figures {
     double worlds, good, regret, said, cost, grid, confident, confident_good, confident_said;

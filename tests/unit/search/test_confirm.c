@@ -241,7 +241,8 @@ static void differences_that_matter_are_found(void **state) {
 
 static void other_numbers_of_pairs_keep_their_level(void **state) {
     (void)state;
-    static const kvat_confirm_options cases[] = {{4, 4, 0.95, 2}, {2, 12, 0.95, 1}, {8, 20, 0.95, 2}, {4, 8, 0.8, 2}};
+    static const kvat_confirm_options cases[] = {
+        {4, 4, 0.95, 2}, {8, 8, 0.95, 2}, {2, 12, 0.95, 1}, {8, 20, 0.95, 2}, {4, 8, 0.8, 2}};
     for (size_t i = 0; i < LENGTH(cases); i++) {
         const tally t = simulate(&cases[i], NORMAL, 0, 5000);
         const double side = (1 - cases[i].level) / 2, slack = 3 * sqrt(side / 5000);

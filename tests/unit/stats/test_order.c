@@ -55,6 +55,28 @@ static void one_spike_does_not_move_a_trimmed_interval(void **state) {
     assert_memory_equal(&before, &after, sizeof before);
 }
 
+// 95 and 99 % of normal samples of the sizes a confirmation has.
+static void trimmed_intervals_cover_the_truth_as_often_as_said(void **state) {
+    (void)state;
+    enum { WORLDS = 20000 };
+    static const double levels[] = {0.95, 0.99};
+    kvat_rng rng;
+    kvat_rng_seed(&rng, 41);
+    for (size_t n = 6; n <= 8; n++) {
+        for (size_t l = 0; l < LENGTH(levels); l++) {
+            double missed = 0, x[8];
+            for (size_t w = 0; w < WORLDS; w++) {
+                for (size_t i = 0; i < n; i++) x[i] = kvat_rng_normal(&rng);
+                const kvat_interval got = kvat_trimmed_interval(x, n, 1, levels[l]);
+                missed += got.low > 0 || got.high < 0;
+            }
+            const double share = missed / WORLDS, said = 1 - levels[l];
+            if (share > said + 2 * sqrt(said / WORLDS) || share < 0.7 * said)
+                fail_msg("n %zu, level %g: missed %.4f", n, levels[l], share);
+        }
+    }
+}
+
 static void what_cannot_be_computed_is_nan(void **state) {
     (void)state;
     const double x[] = {1, 2, 3}, holed[] = {1, NAN, 3};
@@ -149,6 +171,7 @@ int main(void) {
         cmocka_unit_test(intervals_agree_with_scipy),
         cmocka_unit_test(an_interval_of_equal_values_is_a_point),
         cmocka_unit_test(one_spike_does_not_move_a_trimmed_interval),
+        cmocka_unit_test(trimmed_intervals_cover_the_truth_as_often_as_said),
         cmocka_unit_test(what_cannot_be_computed_is_nan),
         cmocka_unit_test(the_input_is_not_changed),
         cmocka_unit_test(bootstrap_repeats_with_its_seed_and_encloses_the_median),
