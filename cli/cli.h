@@ -213,6 +213,8 @@ void cli_say(const cli_io *io, const char *format, ...) KVAT_PRINTF(2, 3);
 void cli_warn(const cli_io *io, const char *format, ...) KVAT_PRINTF(2, 3);
 /** The next useful command ("Next: kvat …"), said on stderr when everything else is, unless -q or --json. */
 void cli_next(cli_io *io, const char *format, ...) KVAT_PRINTF(2, 3);
+/** "Next: kvat BEFORE PATH AFTER", the path as a shell word; `after` begins with its own blank. */
+void cli_next_path(cli_io *io, const char *before, const char *path, const char *after);
 /** Says it, unwrapped so that it can be pasted, and forgets it. */
 void cli_say_next(cli_io *io);
 /** Appends text from outside: control characters visible, and in ASCII where the terminal has no UTF-8. */

@@ -313,12 +313,8 @@ static kvat_status apply(cli_context *context, kvat_error *err) {
         say_rule(&a);
         status = deliver(&a, err);
     }
-    if (status == KVAT_OK && !wants_snippet(context->args) && has_formats(&a)) {
-        kvat_buf path = KVAT_BUF_INIT;
-        kvat_escape_shell(&path, a.path);
-        if (path.bytes) cli_next(context->io, "Next: kvat apply %s --print-snippet", path.bytes);
-        kvat_buf_clear(&path);
-    }
+    if (status == KVAT_OK && !wants_snippet(context->args) && has_formats(&a))
+        cli_next_path(context->io, "apply", a.path, " --print-snippet");
     json_decref(a.plan);
     return status;
 }

@@ -93,33 +93,55 @@ static bool has_values(const kvat_difference *item) {
     return strcmp(item->metric, "score") != 0;
 }
 
-static void put_fitted(kvat_buf *out, kvat_buf *cell, size_t columns, bool unicode) {
-    kvat_text_fit(out, cell->length ? cell->bytes : "", columns, 1, unicode);
-    cli_buf_drop(out, cell);
+static const char *title_of(const char *metric) {
+    static const char *const titles[][2] = {{"ttft", "time to first token"}, {"memory", "peak memory"}};
+    for (size_t i = 0; i < CLI_COUNT(titles); i++)
+        if (strcmp(titles[i][0], metric) == 0) return titles[i][1];
+    return metric;
+}
+
+static void put_values(kvat_buf *out, const kvat_difference *item, bool unicode) {
+    if (!has_values(item)) return;
+    put_value(out, item->metric, item->base);
+    kvat_buf_puts(out, unicode ? " \u2192 " : " -> ");
+    put_value(out, item->metric, item->candidate);
+}
+
+static void put_row_narrow(kvat_buf *out, const kvat_difference *item, bool unicode) {
+    kvat_buf_printf(out, "%s\n  ", title_of(item->metric));
+    put_values(out, item, unicode);
+    if (has_values(item)) kvat_buf_puts(out, "\n  ");
+    put_change(out, &item->change, unicode);
+}
+
+static void put_row_wide(kvat_buf *out, const kvat_difference *item, bool unicode) {
+    kvat_buf values = KVAT_BUF_INIT;
+    put_values(&values, item, unicode);
+    kvat_text_fit(out, title_of(item->metric), 21, 1, unicode);
+    kvat_text_fit(out, values.length ? values.bytes : "", 26, 1, unicode);
+    put_change(out, &item->change, unicode);
+    cli_buf_drop(out, &values);
 }
 
 static void put_row(kvat_buf *out, const kvat_difference *item, bool unicode, bool narrow) {
-    static const struct {
-        const char *metric, *title;
-    } titles[] = {{"ttft", "time to first token"}, {"decode", "decode"}, {"memory", "peak memory"}, {"score", "score"}};
-    kvat_buf cell = KVAT_BUF_INIT;
-    const char *title = item->metric;
-    for (size_t i = 0; i < CLI_COUNT(titles); i++)
-        if (strcmp(titles[i].metric, item->metric) == 0) title = titles[i].title;
-    kvat_text_fit(out, title, 21, 1, unicode);
-    if (has_values(item)) {
-        put_value(&cell, item->metric, item->base);
-        kvat_buf_puts(&cell, unicode ? " \u2192 " : " -> ");
-        put_value(&cell, item->metric, item->candidate);
-    }
-    if (narrow && cell.length) kvat_buf_puts(out, "\n  ");
-    if (cell.length || !narrow) put_fitted(out, &cell, 26, unicode);
-    if (narrow) kvat_buf_puts(out, "\n  ");
-    put_change(out, &item->change, unicode);
+    if (narrow)
+        put_row_narrow(out, item, unicode);
+    else
+        put_row_wide(out, item, unicode);
     kvat_buf_puts(out, "\n  ");
     put_verdict(out, item);
     kvat_buf_putc(out, '\n');
-    cli_buf_drop(out, &cell);
+}
+
+static void put_reason(kvat_buf *out, const cli_io *io, const kvat_comparison *comparison) {
+    const char *label = comparison->comparable ? "Note: " : "Not comparable: ";
+    kvat_buf text = KVAT_BUF_INIT;
+    if (!*comparison->reason) return;
+    kvat_buf_puts(out, label);
+    cli_put(&text, io, comparison->reason);
+    cli_wrap(out, text.length ? text.bytes : "", strlen(label), 2, cli_columns(&io->out));
+    kvat_buf_putc(out, '\n');
+    cli_buf_drop(out, &text);
 }
 
 static kvat_status show_table(cli_io *io, const kvat_comparison *comparison, kvat_error *err) {
@@ -127,11 +149,7 @@ static kvat_status show_table(cli_io *io, const kvat_comparison *comparison, kva
     bool narrow = cli_columns(&io->out) < 78;
     for (size_t i = 0; i < comparison->n_items; i++) put_row(&text, &comparison->items[i], io->unicode, narrow);
     if (comparison->same_settings) kvat_buf_puts(&text, "Both have the same settings.\n");
-    if (*comparison->reason) {
-        kvat_buf_puts(&text, comparison->comparable ? "Note: " : "Not comparable: ");
-        cli_put(&text, io, comparison->reason);
-        kvat_buf_putc(&text, '\n');
-    }
+    put_reason(&text, io, comparison);
     return cli_out_buf(io, &text, err);
 }
 

@@ -212,7 +212,7 @@ static kvat_status engines(cli_context *context, kvat_error *err) {
         status = cli_out_json(context->io, json_pack("{s:s, s:O}", "format", "kvat-engines/1", "engines", l.list), err);
     else if (status == KVAT_OK)
         status = cli_out_buf(context->io, &l.text, err);
-    if (status == KVAT_OK && l.model) cli_next(context->io, "Next: kvat tune MODEL --dry-run");
+    if (status == KVAT_OK && l.model) cli_next_path(context->io, "tune", l.model, " --dry-run");
     if (status == KVAT_OK && !l.model) cli_next(context->io, "Next: kvat engines --model MODEL");
     kvat_buf_clear(&l.text);
     json_decref(l.list);

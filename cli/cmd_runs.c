@@ -110,7 +110,8 @@ static kvat_status list(cli_context *context, size_t first, kvat_error *err) {
         status = cli_out_buf(context->io, &l.text, err);
     else if (status == KVAT_OK)
         cli_say(context->io, "No runs.");
-    if (status == KVAT_OK && l.n > 0) cli_next(context->io, "Next: kvat report DIR --run N");
+    if (status == KVAT_OK && l.n > 0)
+        cli_next_path(context->io, "report", l.directory, l.n > 1 || l.named ? " --run N" : "");
     kvat_buf_clear(&l.text);
     json_decref(l.list);
     return status;
@@ -204,7 +205,9 @@ static kvat_status show(cli_context *context, kvat_error *err) {
     showing s = {context, c.directory, KVAT_OK, err};
     if (status == KVAT_OK) status = kvat_store_get_run(c.store, c.run, show_record, &s, err);
     if (status == KVAT_OK) status = s.status;
-    if (status == KVAT_OK) cli_next(context->io, "Next: kvat report %s --run %lld", c.directory, (long long)c.run);
+    char number[40];
+    snprintf(number, sizeof number, " --run %lld", (long long)c.run);
+    if (status == KVAT_OK) cli_next_path(context->io, "report", c.directory, number);
     chosen_close(&c);
     return status;
 }

@@ -163,6 +163,13 @@ void cli_say_next(cli_io *io) {
     kvat_buf_clear(&io->next);
 }
 
+void cli_next_path(cli_io *io, const char *before, const char *path, const char *after) {
+    kvat_buf word = KVAT_BUF_INIT;
+    kvat_escape_shell(&word, path);
+    if (word.bytes) cli_next(io, "Next: kvat %s %s%s", before, word.bytes, after);
+    kvat_buf_clear(&word);
+}
+
 void cli_next(cli_io *io, const char *format, ...) {
     char text[2048];
     va_list values;
