@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Runs the benchmarks of bench/README.md, or those named: search store startup overhead llama_bench.
+# Results go to bench/results/. OVERHEAD_TIME (60s) is the length of the real run, BENCH_PAIRS (15) those of llama_bench.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+all=(startup store search overhead llama_bench)
+wanted=("$@")
+[ $# -gt 0 ] || wanted=("${all[@]}")
+for name in "${wanted[@]}"; do
+    case " ${all[*]} " in
+    *" $name "*) ;;
+    *)
+        echo "bench: no benchmark '$name' (there are: ${all[*]})" >&2
+        exit 2
+        ;;
+    esac
+done
+
+KVAT_LLAMA_PREFIX=$(engines/llamacpp/find-libllama.sh --peers)
+export KVAT_LLAMA_PREFIX KVAT_BUILD=$PWD/build/release KVAT=$PWD/build/release/bin/kvat
+scripts/build.sh release
+results=bench/results
+mkdir -p "$results"
+failed=0
+
+run() {
+    case $1 in
+    startup) python3 bench/startup/startup.py ;;
+    overhead) python3 bench/overhead/overhead.py --time "${OVERHEAD_TIME:-60s}" ;;
+    llama_bench) python3 bench/llama_bench/compare.py --pairs "${BENCH_PAIRS:-15}" ;;
+    search)
+        scripts/build.sh release kvat_bench_search
+        build/release/bench/search/kvat_bench_search >"$results/search.json"
+        ;;
+    store)
+        scripts/build.sh release kvat_bench_store
+        build/release/bench/store/kvat_bench_store | tee "$results/store.txt"
+        ;;
+    esac
+}
+
+load=$(cut -d' ' -f1 /proc/loadavg)
+echo "bench: load average $load; figures mean something on a machine that has nothing else to do"
+for name in "${wanted[@]}"; do
+    echo "bench: $name"
+    run "$name" || failed=1
+done
+echo "bench: results are in $PWD/$results"
+exit "$failed"
