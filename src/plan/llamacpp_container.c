@@ -83,7 +83,7 @@ kvat_status kvat__llamacpp_put_compose(kvat_buf *out, const json_t *plan, const 
     kvat__settings settings;
     kvat_status status = kvat__llamacpp_settings(&settings, plan, target, err);
     if (status != KVAT_OK) return status;
-    kvat__llamacpp_header(out, plan, "#", "A Compose file for llama-server");
+    kvat__llamacpp_header(out, plan, target, "#", "A Compose file for llama-server");
     kvat_buf_puts(out,
                   "# LLAMA_SERVER_IMAGE names an image whose entry point is the llama-server build measured above.\n");
     kvat__llamacpp_unknown(out, &settings, "", "#");
@@ -99,13 +99,13 @@ kvat_status kvat__llamacpp_put_compose(kvat_buf *out, const json_t *plan, const 
 }
 
 /* Room for the measured peak and a tenth more, in MiB. */
-static int64_t memory_mib(const json_t *plan) {
-    double peak = json_number_value(json_object_get(json_object_get(plan, "figures"), "peak_bytes"));
+static int64_t memory_mib(const json_t *figures) {
+    double peak = json_number_value(json_object_get(figures, "peak_bytes"));
     return peak > 0 && peak < 1e15 ? (int64_t)ceil(peak * 1.1 / 1048576.0) : 0;
 }
 
-static void put_resources(kvat_buf *out, const json_t *plan) {
-    long long mib = memory_mib(plan);
+static void put_resources(kvat_buf *out, const json_t *figures) {
+    long long mib = memory_mib(figures);
     if (mib > 0)
         kvat_buf_printf(out,
                         "          resources:\n            requests:\n              memory: \"%lldMi\"\n"
@@ -118,7 +118,7 @@ kvat_status kvat__llamacpp_put_k8s(kvat_buf *out, const json_t *plan, const kvat
     kvat__settings settings;
     kvat_status status = kvat__llamacpp_settings(&settings, plan, target, err);
     if (status != KVAT_OK) return status;
-    kvat__llamacpp_header(out, plan, "#", "A Kubernetes Deployment of llama-server");
+    kvat__llamacpp_header(out, plan, target, "#", "A Kubernetes Deployment of llama-server");
     kvat_buf_puts(out,
                   "# Put in the image whose entry point is the llama-server build measured above, and the volume with "
                   "the model.\n"
@@ -132,7 +132,7 @@ kvat_status kvat__llamacpp_put_k8s(kvat_buf *out, const json_t *plan, const kvat
                   "          env:\n");
     put_variables(out, plan, &settings, put_k8s_variable);
     put_arguments(out, &settings, "          args: [");
-    put_resources(out, plan);
+    put_resources(out, kvat__llamacpp_figures(plan, target));
     kvat_buf_puts(out,
                   "          volumeMounts:\n            - name: model\n              mountPath: /models/model.gguf\n"
                   "              subPath: ");

@@ -53,7 +53,7 @@ kvat_status kvat__llamacpp_put_script(kvat_buf *out, const json_t *plan, const k
     kvat_status status = kvat__llamacpp_settings(&settings, plan, target, err);
     if (status != KVAT_OK) return status;
     kvat_buf_puts(out, "#!/bin/sh\n");
-    kvat__llamacpp_header(out, plan, "#", "Starts llama-server with the configuration measured here");
+    kvat__llamacpp_header(out, plan, target, "#", "Starts llama-server with the configuration measured here");
     kvat_buf_printf(out,
                     "# Arguments of this script go on to llama-server and win over those below. MODEL names another\n"
                     "# model file, LLAMA_SERVER another program.\n"
@@ -112,9 +112,15 @@ static kvat_status put_preset_setting(kvat_buf *out, const kvat__setting *settin
     return put_ini(out, flag->key, setting->off ? "false" : "true", err);
 }
 
-static kvat_status put_preset(kvat_buf *out, const json_t *plan, const kvat__settings *settings, const char *model,
-                              kvat_error *err) {
-    kvat__llamacpp_header(out, plan, ";", "A preset of llama-server's router");
+static const char *model_of(const json_t *plan, const kvat_snippet_target *target) {
+    return target->model_path ? target->model_path : kvat__text_of(json_object_get(plan, "model"), "file");
+}
+
+static kvat_status put_preset(kvat_buf *out, const json_t *plan, const kvat_snippet_target *target,
+                              const kvat__settings *settings, kvat_error *err) {
+    const char *model = model_of(plan, target);
+
+    kvat__llamacpp_header(out, plan, target, ";", "A preset of llama-server's router");
     kvat_buf_puts(out, "; Use: llama-server --models-preset THIS_FILE\n\nversion = 1\n\n");
     put_section(out, plan);
     kvat__llamacpp_unknown(out, settings, "", ";");
@@ -132,11 +138,10 @@ kvat_status kvat__llamacpp_put_preset(kvat_buf *out, const json_t *plan, const k
                                       kvat_error *err) {
     kvat__settings settings;
     kvat_buf text = KVAT_BUF_INIT; /* apart, so that a refused path leaves nothing half written */
-    const char *model = target->model_path;
-    if (!model) model = kvat__text_of(json_object_get(plan, "model"), "file");
-    kvat_status status = *model ? kvat__llamacpp_settings(&settings, plan, target, err)
-                                : kvat_fail(err, KVAT_ERR_USAGE, "a preset needs the path of the model file");
-    if (status == KVAT_OK) status = put_preset(&text, plan, &settings, model, err);
+    kvat_status status = *model_of(plan, target)
+                             ? kvat__llamacpp_settings(&settings, plan, target, err)
+                             : kvat_fail(err, KVAT_ERR_USAGE, "a preset needs the path of the model file");
+    if (status == KVAT_OK) status = put_preset(&text, plan, target, &settings, err);
     if (status == KVAT_OK) status = kvat_buf_status(&text, err);
     if (status == KVAT_OK) {
         kvat_buf_put(out, text.bytes, text.length);

@@ -288,6 +288,9 @@ static void settings_of_a_rule_take_the_place_of_the_plans(void **state) {
     assert_int_equal(kvat_snippet_put(&text, plan, "llama-server", &target, NULL), KVAT_OK);
     assert_non_null(strstr(text.bytes, "-t 3 "));
     assert_null(strstr(text.bytes, "-ub"));
+    assert_non_null(strstr(text.bytes, "fallback rules"));
+    assert_null(strstr(text.bytes, "measured  "));  /* these settings never were */
+    assert_null(strstr(text.bytes, "confirmed  ")); /* and the plan's figures are not theirs */
     kvat_buf_clear(&text);
     json_decref(settings);
     json_decref(plan);
