@@ -46,14 +46,16 @@ static size_t choose(bar *bars, const kvat__view *view) {
 }
 
 static void put_legend(kvat_buf *out, const bar *bars, size_t n) {
-    double x = left;
+    double x = left, known = 0;
+    for (size_t i = 0; i < n; i++) known += bars[i].bytes[0] + bars[i].bytes[1] + bars[i].bytes[2];
     for (size_t k = 0; k < parts; k++) {
+        const char *name = known > 0 ? kinds[k].name : "all of it: the engine gives no breakdown";
         double most = 0;
         for (size_t i = 0; i < n; i++) most = fmax(most, bars[i].bytes[k]);
         if (most <= 0) continue;
         kvat__svg_rect(out, kinds[k].css, x, 4, 11, 11);
-        kvat__svg_text(out, "label", KVAT__START, x + 16, 14, kinds[k].name);
-        x += 16 + kvat__svg_text_width(kinds[k].name) + 16;
+        kvat__svg_text(out, "label", KVAT__START, x + 16, 14, name);
+        x += 16 + kvat__svg_text_width(name) + 16;
     }
 }
 

@@ -76,6 +76,7 @@ static void put_headline(kvat_buf *out, const kvat__view *view) {
         kvat_buf_puts(out, " · ");
         kvat__html_text(out, view->outcome->created_utc);
     }
+    if (view->outcome->virtual_clock) kvat_buf_puts(out, " · simulated, on a virtual clock");
     kvat_buf_puts(out, "</p>\n");
     put_warnings(out, view);
     kvat__html_say(out, "<h1>", view, kvat__say_verdict, "</h1>\n");

@@ -69,10 +69,11 @@ static kvat_status put_script(kvat_buf *out, const kvat__view *view, kvat_error 
 
 kvat_status kvat__html_use(kvat_buf *out, const kvat__view *view, kvat_error *err) {
     if (!view->winner) return KVAT_OK;
-    kvat_buf_puts(
-        out,
-        "<h2>How to run it</h2>\n<pre tabindex=\"0\"><code>kvat apply best_plan.json --print-snippet</code></pre>\n"
-        "<p>prints what starts the engine with these settings:</p>\n");
+    bool writes = kvat_snippet_formats(view->outcome->engine_name)[0] != NULL;
+    kvat_buf_printf(out,
+                    "<h2>How to run it</h2>\n<pre tabindex=\"0\"><code>kvat apply best_plan.json%s</code></pre>\n"
+                    "<p>prints %sthese settings:</p>\n",
+                    writes ? " --print-snippet" : "", writes ? "what starts the engine with " : "");
     put_settings(out, view);
     return put_script(out, view, err);
 }

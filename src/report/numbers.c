@@ -43,9 +43,10 @@ void kvat__put_score(kvat_buf *out, const kvat_entry *entry, bool interval) {
         return;
     }
     double half = half_width(entry->score_interval);
-    int decimals = half < 0.5 && entry->score < 1000 ? 1 : 0;
+    bool exact = !isfinite(half) || half < 1e-9; /* the reference itself is 100 by definition */
+    int decimals = !exact && half < 0.5 && entry->score < 1000 ? 1 : 0;
     kvat__put_fixed(out, entry->score, decimals);
-    if (!interval || !isfinite(half)) return;
+    if (!interval || exact) return;
     kvat_buf_puts(out, " ±");
     kvat__put_fixed(out, ceil(half * (decimals ? 10 : 1)) / (decimals ? 10 : 1), decimals);
 }

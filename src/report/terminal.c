@@ -105,7 +105,7 @@ static kvat_status put_metrics(const kvat__terminal *term, const kvat__view *vie
 }
 
 /* ---- ranking ---- */
-enum { score_width = 9, ttft_width = 8, decode_width = 10, peak_width = 8, label_indent = 5 };
+enum { score_width = 10, ttft_width = 8, decode_width = 10, peak_width = 8, label_indent = 5 };
 
 typedef struct columns {
     size_t label;
@@ -263,7 +263,7 @@ static void put_next(const kvat__terminal *term, const kvat__view *view, const c
     if (view->winner || view->lossy) {
         kvat_buf_puts(&text, "kvat apply ");
         put_path(&text, directory, view->winner ? "best_plan.json" : "lossy_plan.json");
-        kvat_buf_puts(&text, " --print-snippet");
+        if (kvat_snippet_formats(view->outcome->engine_name)[0]) kvat_buf_puts(&text, " --print-snippet");
     } else {
         kvat_buf_puts(&text, "kvat tune with a smaller --context or model");
     }
