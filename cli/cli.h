@@ -86,15 +86,15 @@ typedef enum cli_kind {
 
 typedef struct cli_option {
     cli_opt id;
-    char letter;       /* 0: none */
+    cli_kind kind;
     const char *name;  /* without the dashes */
     const char *alias; /* a second long name, or NULL */
-    cli_kind kind;
     const char *value; /* its placeholder in the help, NULL for a flag */
     const char *group; /* heading it stands under; NULL: that of the option before */
     const char *help;
     const char *const *words; /* CLI_WORD: NULL-terminated */
     double low, high;         /* CLI_INT (to 2^53), CLI_RATIO */
+    char letter;              /* 0: none */
     bool many;                /* may be given more than once */
     bool hidden;
 } cli_option;
@@ -212,7 +212,7 @@ void cli_say(const cli_io *io, const char *format, ...) KVAT_PRINTF(2, 3);
 /** "kvat: warning: …" on stderr, also with -q. */
 void cli_warn(const cli_io *io, const char *format, ...) KVAT_PRINTF(2, 3);
 /** The next useful command ("Next: kvat …"), said on stderr when everything else is, unless -q or --json. */
-void cli_next(cli_io *io, const char *format, ...) KVAT_PRINTF(2, 3);
+void cli_next(cli_io *io, const char *text);
 /** "Next: kvat BEFORE PATH AFTER", the path as a shell word; `after` begins with its own blank. */
 void cli_next_path(cli_io *io, const char *before, const char *path, const char *after);
 /** Says it, unwrapped so that it can be pasted, and forgets it. */

@@ -200,8 +200,9 @@ static kvat_status show_settings(const applying *a, kvat_error *err) {
     kvat_buf_puts(&text, ": ");
     cli_put(&text, io, label ? label : "settings");
     kvat_buf_putc(&text, '\n');
-    json_object_foreach((json_t *)a->settings, name, value)
+    json_object_foreach((json_t *)a->settings, name, value) {
         put_setting(&text, io, name, value, json_object_get(changed, name) != NULL);
+    }
     return cli_out_buf(io, &text, err);
 }
 

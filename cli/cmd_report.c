@@ -127,7 +127,7 @@ static kvat_status choose_format(request *r, kvat_error *err) {
 
 static kvat_status report(cli_context *context, kvat_error *err) {
     const cli_args *args = context->args;
-    request r = {.context = context, .file = cli_text(args, CLI_OUT)};
+    request r = {context, "terminal", "ranking", cli_text(args, CLI_OUT), NULL};
     kvat_outcome *outcome = NULL;
     kvat_buf text = KVAT_BUF_INIT;
     r.directory = args->n_words ? args->words[0] : cli_default_folder;

@@ -330,13 +330,13 @@ static kvat_status show(const cli_context *context, const kvat_outcome *outcome,
 /** The same command line, ready to paste; without --fresh, which would begin anew. */
 static void tell_how_to_resume(const cli_context *context) {
     kvat_buf line = KVAT_BUF_INIT;
-    kvat_buf_puts(&line, "kvat");
+    kvat_buf_puts(&line, "Resume: kvat");
     for (const char *const *word = context->argv + 1; *word; word++) {
         if (strcmp(*word, "--fresh") == 0) continue;
         kvat_buf_putc(&line, ' ');
         kvat_escape_shell(&line, *word);
     }
-    if (line.bytes) cli_next(context->io, "Resume: %s", line.bytes);
+    if (line.bytes) cli_next(context->io, line.bytes);
     kvat_buf_clear(&line);
 }
 

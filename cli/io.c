@@ -125,37 +125,41 @@ void cli_err_buf(const cli_io *io, kvat_buf *buf) {
     kvat_buf_clear(buf);
 }
 
-static void say_line(const cli_io *io, const char *label_sgr, const char *label, const char *format, va_list values) {
-    char text[2048];
-    vsnprintf(text, sizeof text, format, values);
+static void say_line(const cli_io *io, const char *label, const char *text) {
     kvat_buf line = KVAT_BUF_INIT, inert = KVAT_BUF_INIT;
     size_t columns = io->err.terminal ? cli_columns(&io->err) : SIZE_MAX;
-    if (label) cli_put_sgr(&line, &io->err, label_sgr, label);
+    if (*label) cli_put_sgr(&line, &io->err, "33", label);
     cli_put(&inert, io, text);
-    if (inert.bytes) cli_wrap(&line, inert.bytes, label ? strlen(label) : 0, 2, columns);
+    if (inert.bytes) cli_wrap(&line, inert.bytes, strlen(label), 2, columns);
     kvat_buf_putc(&line, '\n');
     cli_err_buf(io, &line);
     kvat_buf_clear(&inert);
 }
 
 void cli_say(const cli_io *io, const char *format, ...) {
-    if (io->verbosity < 0) return;
+    char text[2048];
     va_list values;
+    if (io->verbosity < 0) return;
     va_start(values, format);
-    say_line(io, NULL, NULL, format, values);
+    /* clang 14 overlooks the va_start(). NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
+    vsnprintf(text, sizeof text, format, values);
     va_end(values);
+    say_line(io, "", text);
 }
 
 void cli_warn(const cli_io *io, const char *format, ...) {
+    char text[2048];
     va_list values;
     va_start(values, format);
-    say_line(io, "33", "kvat: warning: ", format, values);
+    /* clang 14 overlooks the va_start(). NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
+    vsnprintf(text, sizeof text, format, values);
     va_end(values);
+    say_line(io, "kvat: warning: ", text);
 }
 
 void cli_say_next(cli_io *io) {
     kvat_buf line = KVAT_BUF_INIT;
-    if (io->verbosity >= 0 && !io->json && io->next.length > 0) {
+    if (io->verbosity >= 0 && !io->json && io->next.length > 0 && io->next.status == KVAT_OK) {
         cli_put(&line, io, io->next.bytes);
         kvat_buf_putc(&line, '\n');
         cli_err_buf(io, &line);
@@ -163,21 +167,16 @@ void cli_say_next(cli_io *io) {
     kvat_buf_clear(&io->next);
 }
 
-void cli_next_path(cli_io *io, const char *before, const char *path, const char *after) {
-    kvat_buf word = KVAT_BUF_INIT;
-    kvat_escape_shell(&word, path);
-    if (word.bytes) cli_next(io, "Next: kvat %s %s%s", before, word.bytes, after);
-    kvat_buf_clear(&word);
-}
-
-void cli_next(cli_io *io, const char *format, ...) {
-    char text[2048];
-    va_list values;
-    va_start(values, format);
-    vsnprintf(text, sizeof text, format, values);
-    va_end(values);
+void cli_next(cli_io *io, const char *text) {
     kvat_buf_reset(&io->next);
     kvat_buf_puts(&io->next, text);
+}
+
+void cli_next_path(cli_io *io, const char *before, const char *path, const char *after) {
+    kvat_buf_reset(&io->next);
+    kvat_buf_printf(&io->next, "Next: kvat %s ", before);
+    kvat_escape_shell(&io->next, path);
+    kvat_buf_puts(&io->next, after);
 }
 
 /* ---- text ---- */

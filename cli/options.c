@@ -65,27 +65,35 @@ kvat_status cli_unknown(kvat_error *err, const char *what, const char *word, con
     return kvat_fail(err, KVAT_ERR_USAGE, "unknown %s '%s'", what, word);
 }
 
-static kvat_status unknown_option(const cli_command *command, const char *typed, kvat_error *err) {
-    size_t n = option_count(command), used = 0, length = strcspn(typed, "=");
-    const char **names = calloc(2 * n, sizeof *names);
-    char *word = strndup(typed, length);
-    kvat_status status = names && word ? KVAT_OK : kvat_fail(err, KVAT_ERR_NOMEM, "out of memory");
-    if (status == KVAT_OK) {
-        const char *bare = word + strspn(word, "-");
-        for (size_t i = 0; i < n; i++) {
-            if (option_at(command, i)->hidden) continue;
-            names[used++] = option_at(command, i)->name;
-            if (option_at(command, i)->alias) names[used++] = option_at(command, i)->alias;
-        }
-        int near = kvat_nearest_word(bare, names, used);
-        if (near >= 0 && strncmp(word, "--", 2) == 0)
-            status = kvat_fail(err, KVAT_ERR_USAGE, "unknown option '%s' (did you mean '--%s'?)", word, names[near]);
-        else
-            status = kvat_fail(err, KVAT_ERR_USAGE, "unknown option '%s'; see kvat %s --help", word, command->name);
+/** All long names a user may type; `names` has two places an option. */
+static size_t visible_names(const char **names, const cli_command *command) {
+    size_t used = 0;
+    for (size_t i = 0; i < option_count(command); i++) {
+        const cli_option *option = option_at(command, i);
+        if (option->hidden) continue;
+        names[used++] = option->name;
+        if (option->alias) names[used++] = option->alias;
     }
+    return used;
+}
+
+static kvat_status unknown_option(const cli_command *command, const char *typed, kvat_error *err) {
+    const char **names = calloc(2 * option_count(command) + 1, sizeof *names);
+    char *word = strndup(typed, strcspn(typed, "="));
+    if (!names || !word) {
+        free(names);
+        free(word);
+        return kvat_fail(err, KVAT_ERR_NOMEM, "out of memory");
+    }
+    size_t n = visible_names(names, command);
+    int near = strncmp(word, "--", 2) == 0 ? kvat_nearest_word(word + 2, names, n) : -1;
+    if (near >= 0)
+        kvat_fail(err, KVAT_ERR_USAGE, "unknown option '%s' (did you mean '--%s'?)", word, names[near]);
+    else
+        kvat_fail(err, KVAT_ERR_USAGE, "unknown option '%s'; see kvat %s --help", word, command->name);
     free(word);
     free(names);
-    return status;
+    return KVAT_ERR_USAGE;
 }
 
 static kvat_status popt_error(int code, const cli_command *command, poptContext popt, kvat_error *err) {
@@ -167,8 +175,8 @@ static kvat_status check_value(cli_value *value, const cli_option *option, const
     }
 }
 
-/** Keeps `text` (ownership taken, also on failure). */
-static kvat_status keep_text(cli_args *args, cli_opt id, char *text, kvat_error *err) {
+/** Keeps `text` (ownership taken, also on failure); false without memory. */
+static bool keep_text(cli_args *args, cli_opt id, char *text) {
     size_t n = args->n_texts + 1;
     char **texts = realloc(args->texts, n * sizeof *texts);
     if (texts) args->texts = texts;
@@ -176,13 +184,13 @@ static kvat_status keep_text(cli_args *args, cli_opt id, char *text, kvat_error 
     if (ids) args->ids = ids;
     if (!texts || !ids) {
         free(text);
-        return kvat_fail(err, KVAT_ERR_NOMEM, "out of memory");
+        return false;
     }
     texts[args->n_texts] = text;
     ids[args->n_texts] = id;
     args->n_texts = n;
     args->values[id].text = text;
-    return KVAT_OK;
+    return true;
 }
 
 static kvat_status take_option(cli_args *args, const cli_command *command, size_t index, char *text, kvat_error *err) {
@@ -193,10 +201,8 @@ static kvat_status take_option(cli_args *args, const cli_command *command, size_
         free(text);
         return KVAT_OK;
     }
-    if (!text) return kvat_fail(err, KVAT_ERR_NOMEM, "out of memory");
-    kvat_status status = keep_text(args, option->id, text, err);
-    if (status == KVAT_OK) status = check_value(value, option, command, text, err);
-    return status;
+    if (!text || !keep_text(args, option->id, text)) return kvat_fail(err, KVAT_ERR_NOMEM, "out of memory");
+    return check_value(value, option, command, text, err);
 }
 
 static kvat_status take_options(cli_args *args, const cli_command *command, poptContext popt, kvat_error *err) {

@@ -86,28 +86,31 @@ static kvat_status make_launch(cli_tune_request *made, const cli_args *args, kva
 
 /* ---- prompts ---- */
 
-/** The shipped text of a profile: <data>/prompts/<profile>.txt. */
+/** <data>/prompts/<profile>.txt (heap), NULL without memory. */
+static char *sample_path(const char *data, const char *profile) {
+    kvat_buf path = KVAT_BUF_INIT;
+    kvat_buf_printf(&path, "%s/prompts/%s.txt", data, profile);
+    char *text = kvat_buf_take(&path);
+    kvat_buf_clear(&path);
+    return text;
+}
+
+/** The shipped text of a profile. */
 static kvat_status sample_prompts(char **out, const char *profile, kvat_error *err) {
-    char *data = NULL, *folder = NULL, *file = NULL;
-    kvat_buf name = KVAT_BUF_INIT;
+    char *data = NULL;
     if (strchr(profile, '/'))
         return kvat_fail(err, KVAT_ERR_USAGE, "--prompts sample: there is no sample for a profile of your own");
     kvat_status status = kvat_data_dir(&data, err);
-    kvat_buf_printf(&name, "%s.txt", profile);
-    if (status == KVAT_OK) status = kvat_buf_status(&name, err);
-    if (status == KVAT_OK) folder = kvat_path_join(data, "prompts");
-    if (folder) file = kvat_path_join(folder, name.bytes);
-    if (status == KVAT_OK && !file) status = kvat_fail(err, KVAT_ERR_NOMEM, "out of memory");
-    if (status == KVAT_OK && access(file, R_OK) != 0)
-        status = kvat_fail(err, KVAT_ERR_USAGE, "--prompts sample: there is no sample for profile '%s'", profile);
-    if (status == KVAT_OK)
-        *out = file;
-    else
-        free(file);
-    free(folder);
+    if (status != KVAT_OK) return status;
+    char *path = sample_path(data, profile);
     free(data);
-    kvat_buf_clear(&name);
-    return status;
+    if (!path) return kvat_fail(err, KVAT_ERR_NOMEM, "out of memory");
+    if (access(path, R_OK) == 0) {
+        *out = path;
+        return KVAT_OK;
+    }
+    free(path);
+    return kvat_fail(err, KVAT_ERR_USAGE, "--prompts sample: there is no sample for profile '%s'", profile);
 }
 
 static kvat_status make_prompts(cli_tune_request *made, const cli_args *args, kvat_error *err) {
