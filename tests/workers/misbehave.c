@@ -82,10 +82,10 @@ static void put_token_times(int64_t first_ns, int64_t n) {
     clock_ns = first_ns + (n - 1) * token_step_ns();
 }
 
-static void put_sequences(int64_t first_ns, long long n, long long sequences) {
+static void put_sequences(int64_t first_ns, long long prompt, long long n, long long sequences) {
     fputs("\"sequences\":[", wire);
     for (long long s = 0; s < sequences; s++) {
-        fprintf(wire, "%s{\"prompt_tokens\":1,\"finish\":\"length\",", s ? "," : "");
+        fprintf(wire, "%s{\"prompt_tokens\":%lld,\"finish\":\"length\",", s ? "," : "", prompt);
         put_token_times(first_ns, n);
         fputc('}', wire);
     }
@@ -104,7 +104,7 @@ static void put_marks(const char *line, long long sequences) {
         prefill_ns += step;
         depth = prompt;
         fprintf(wire, "%s{\"prompt_tokens\":%lld,\"ttft_ns\":%" PRId64 ",", first ? "" : ",", prompt, prefill_ns);
-        put_sequences(clock_ns + step, outputs, sequences);
+        put_sequences(clock_ns + step, prompt, outputs, sequences);
         fputc('}', wire);
         first = false;
         at++;
@@ -120,8 +120,8 @@ static void put_run(const char *line) {
         put_marks(line, sequences);
         fprintf(wire, "\"end_ns\":%" PRId64, clock_ns);
     } else {
-        const long long outputs = member(line, "output_tokens", 2);
-        put_sequences(start_ns + member(line, "count", 1) * token_step_ns() / 10, outputs, sequences);
+        const long long outputs = member(line, "output_tokens", 2), prompt = member(line, "count", 1);
+        put_sequences(start_ns + prompt * token_step_ns() / 10, prompt, outputs, sequences);
     }
 }
 
