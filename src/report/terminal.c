@@ -116,7 +116,7 @@ static columns columns_of(const kvat__terminal *term) {
     bool figures = term->columns >= wide_columns;
     size_t taken = label_indent + 2 + score_width;
     if (figures) taken += 2 + ttft_width + 2 + decode_width + 2 + peak_width;
-    return (columns){term->columns > taken + 4 ? term->columns - taken : 4, figures};
+    return (columns){term->columns > taken + 3 ? term->columns - taken : 3, figures};
 }
 
 static void put_gap_cell(kvat_buf *line, const kvat__terminal *term, kvat_buf *text, size_t width) {
