@@ -242,7 +242,8 @@ int kvat__llamacpp_describe(json_t **result, void *data, kvat_serve *serve, cons
     const char *name;
     kvat_foresight *f = NULL;
     worker->serve = serve;
-    if (kvat__llamacpp_model_name(&name, params, fault) != 0 || kvat_engine_open(engine, name, fault) != 0) return -1;
+    if (kvat__llamacpp_model_name(&name, params, fault) != 0 || kvat_engine_open(engine, name, true, fault) != 0)
+        return -1;
     f = calloc(1, sizeof *f);
     if (!f) return kvat__llamacpp_no_memory(fault);
     int failed = kvat_engine_foresee(f, engine, fault);

@@ -70,13 +70,18 @@ static bool should_stop(void *user) {
 
 static bool on_load_progress(float part, void *user) {
     kvat_engine *engine = user;
-    if (engine->progress) engine->progress(engine->user, "load", (int64_t)(part * 1000.0f), 1000);
+    int percent = (int)(part * 100.0f);
+    if (engine->progress && percent != engine->percent) engine->progress(engine->user, "load", percent, 100);
+    engine->percent = percent;
     return !(engine->stop && engine->stop(engine->user));
 }
 
 static void on_make_progress(void *user, int64_t done, int64_t total) {
     kvat_engine *engine = user;
-    if (engine->progress) engine->progress(engine->user, "make model", done, total);
+    int percent = (int)(100 * done / total);
+    if (!engine->progress || percent == engine->percent) return;
+    engine->percent = percent;
+    engine->progress(engine->user, "make model", done, total);
 }
 
 /* ---- the model's file ---- */
@@ -107,8 +112,10 @@ int kvat_engine_unchanged(const kvat_engine *engine, kvat_fault *fault) {
     return kvat_fault_set(fault, KVAT_FAULT_BAD_MODEL, NULL, "%s", err.message);
 }
 
-int kvat_engine_open(kvat_engine *engine, const char *name, kvat_fault *fault) {
-    if (engine->name && strcmp(engine->name, name) == 0) return kvat_engine_unchanged(engine, fault);
+int kvat_engine_open(kvat_engine *engine, const char *name, bool afresh, kvat_fault *fault) {
+    bool same = engine->name && strcmp(engine->name, name) == 0;
+    if (same && (!afresh || kvat_model_facts_unchanged(&engine->facts, NULL) == KVAT_OK))
+        return kvat_engine_unchanged(engine, fault);
     forget_model(engine);
     engine->name = strdup(name);
     if (!engine->name) return kvat_fault_set(fault, KVAT_FAULT_OOM_HOST, NULL, "no memory for a name");

@@ -42,6 +42,7 @@ typedef struct kvat_engine {
     kvat_engine_stop stop;
     kvat_engine_progress progress;
     void *user;
+    int percent; /**< last told to `progress` */
     int64_t deadline_ns, checked_ns;
     bool timed_out, stopped;
 } kvat_engine;
@@ -49,9 +50,9 @@ typedef struct kvat_engine {
 void kvat_engine_init(kvat_engine *engine, const kvat_settings *process);
 void kvat_engine_clear(kvat_engine *engine);
 
-/** Makes `name` the engine's model: finds or makes its file and checks it, unless that was done before and the file is
- * the same. */
-int kvat_engine_open(kvat_engine *engine, const char *name, kvat_fault *fault);
+/** Makes `name` the engine's model: finds or makes its file and checks it. A model opened before must be unchanged,
+ * unless it is looked at `afresh`: then what it is now counts. */
+int kvat_engine_open(kvat_engine *engine, const char *name, bool afresh, kvat_fault *fault);
 
 /** The opened files are still what they were. */
 int kvat_engine_unchanged(const kvat_engine *engine, kvat_fault *fault);

@@ -47,7 +47,7 @@ void kvat__log_watch_hear(kvat_log_watch *watch, int level, const char *text) {
     copy_type(watch->value_type, sizeof watch->value_type, text, " V (");
     if (level != GGML_LOG_LEVEL_WARN && level != GGML_LOG_LEVEL_ERROR) return;
     hear_failure(watch, text);
-    if (level != GGML_LOG_LEVEL_ERROR) return;
+    if (level != GGML_LOG_LEVEL_ERROR || watch->error[0]) return; /* what follows the first is what came of it */
     snprintf(watch->error, sizeof watch->error, "%s", text);
     watch->error[strcspn(watch->error, "\n")] = '\0';
 }

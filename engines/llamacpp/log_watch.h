@@ -14,7 +14,7 @@ typedef struct kvat_log_watch {
     bool no_lock;                      /**< memory could not be locked */
     bool quiet;                        /**< keep warnings and errors off standard error; survives a reset */
     char key_type[16], value_type[16]; /**< of the KV cache, "" when unsaid */
-    char error[256];                   /**< last error line */
+    char error[256];                   /**< first error line */
 } kvat_log_watch;
 
 /** Sends all of libllama's log through `watch`, which must outlive its use; warnings and errors go on to standard

@@ -328,9 +328,25 @@ static kvat_status hash_token(uint64_t *hash, uint64_t *at, kvat_gguf *gguf, kva
     return status;
 }
 
-static int by_value(const void *a, const void *b) {
-    const uint64_t *x = a, *y = b;
-    return *x < *y ? -1 : *x > *y;
+static void sift_down(uint64_t *heap, size_t at, size_t n) {
+    for (size_t child; (child = 2 * at + 1) < n; at = child) {
+        if (child + 1 < n && heap[child + 1] > heap[child]) child++;
+        if (heap[at] >= heap[child]) return;
+        uint64_t swap = heap[at];
+        heap[at] = heap[child];
+        heap[child] = swap;
+    }
+}
+
+/* A heap sort: qsort() would take as much memory again. */
+static void sort(uint64_t *values, size_t n) {
+    for (size_t i = n / 2; i-- > 0;) sift_down(values, i, n);
+    for (size_t left = n; left-- > 1;) {
+        uint64_t swap = values[0];
+        values[0] = values[left];
+        values[left] = swap;
+        sift_down(values, 0, left);
+    }
 }
 
 /* libllama aborts on a vocabulary in which a token stands twice. */
@@ -339,7 +355,7 @@ static kvat_status check_tokens_differ(kvat_gguf *gguf, const kvat_gguf_key *tok
     uint64_t *hashes = calloc(n, sizeof *hashes), at = tokens->offset;
     kvat_status status = hashes ? KVAT_OK : kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate %zu tokens", n);
     for (size_t i = 0; i < n && status == KVAT_OK; i++) status = hash_token(&hashes[i], &at, gguf, err);
-    if (status == KVAT_OK) qsort(hashes, n, sizeof *hashes, by_value);
+    if (status == KVAT_OK) sort(hashes, n);
     for (size_t i = 1; i < n && status == KVAT_OK; i++)
         if (hashes[i] == hashes[i - 1])
             status = kvat__gguf_bad(gguf, tokens->offset, err, "a token stands in the vocabulary twice");

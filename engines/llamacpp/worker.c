@@ -68,8 +68,11 @@ static int load(json_t **result, void *data, kvat_serve *serve, const json_t *pa
     kvat_settings_default(&asked, &engine->cpu);
     if (kvat__llamacpp_model_name(&name, params, fault) != 0 ||
         kvat_settings_read(&asked, settings, KVAT_KNOB_MODEL | KVAT_KNOB_PROCESS, fault) != 0 ||
-        check_process(&asked, &engine->settings, settings, fault) != 0 || kvat_engine_open(engine, name, fault) != 0)
+        check_process(&asked, &engine->settings, settings, fault) != 0 ||
+        kvat_engine_open(engine, name, false, fault) != 0)
         return -1;
+    if (engine->settings.priority > 0 && !kvat_cpu_may_raise_priority())
+        return kvat_fault_set(fault, KVAT_FAULT_UNSUPPORTED, "prio", "this user may not raise the priority of threads");
     int64_t start = kvat_now_ns();
     if (kvat_engine_load(engine, &asked, fault) != 0) return -1;
     int64_t spent = kvat_now_ns() - start;
@@ -252,8 +255,10 @@ int kvat_llamacpp_arguments(kvat_settings *out, char *const *argv, kvat_fault *f
     kvat_cpu cpu;
     kvat_cpu_look(&cpu);
     kvat_settings_default(out, &cpu);
+    kvat_fault ignored;
     const char *spin = getenv("GOMP_SPINCOUNT");
-    if (spin && *spin && read_argument(out, "GOMP_SPINCOUNT", spin, fault) != 0) return -1;
+    if (spin && *spin && read_argument(out, "GOMP_SPINCOUNT", spin, &ignored) != 0)
+        out->spin_count = -1; /* unlike any value asked for */
     for (; *argv; argv++) {
         char name[64];
         if (strncmp(*argv, "--", 2) != 0)

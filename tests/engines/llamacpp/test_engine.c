@@ -61,7 +61,7 @@ static kvat_settings standard(void) {
 static void load(const char *name) {
     kvat_fault fault = {0};
     kvat_settings settings = standard();
-    MUST(kvat_engine_open(&engine, name, &fault));
+    MUST(kvat_engine_open(&engine, name, true, &fault));
     MUST(kvat_engine_load(&engine, &settings, &fault));
 }
 
@@ -413,7 +413,7 @@ static void foresight_gives_the_cache_of_a_window_model_to_the_byte(void **state
     (void)state;
     kvat_fault fault = {0};
     kvat_foresight *f = calloc(1, sizeof *f);
-    MUST(kvat_engine_open(&engine, gemma_name, &fault));
+    MUST(kvat_engine_open(&engine, gemma_name, true, &fault));
     MUST(kvat_engine_foresee(f, &engine, &fault));
     assert_int_equal(f->window_tokens, 64);
     assert_false(f->can_trim);
@@ -446,7 +446,7 @@ static void a_model_whose_file_changed_is_not_loaded(void **state) {
     fputc(9, file);
     assert_int_equal(fputc(9, file), 9);
     fclose(file);
-    assert_int_equal(kvat_engine_open(&engine, llama_name, &fault), -1);
+    assert_int_equal(kvat_engine_open(&engine, llama_name, false, &fault), -1);
     assert_int_equal(fault.kind, KVAT_FAULT_BAD_MODEL);
     assert_non_null(strstr(fault.detail, "model changed"));
 }

@@ -428,6 +428,34 @@ static void version_two_is_read(void **state) {
     free(bytes);
 }
 
+/* `same` > 0 makes that token a copy of the first. */
+static kvat_status judge_vocabulary(int count, int same, kvat_error *err) {
+    gguf_build b;
+    size_t n;
+    build_init(&b);
+    add_model(&b, WITHOUT("tokenizer.ggml.tokens"));
+    add_array(&b, "tokenizer.ggml.tokens", STRING, (uint64_t)count);
+    for (int i = 0; i < count; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "%x", (unsigned)(same && i == same ? 0 : i * 7919));
+        put_text(&b.keys, i % 50 == 49 ? "" : text); /* empty tokens are named by their place, so they may repeat */
+    }
+    uint8_t *bytes = build_finish(&n, &b, 3, 1);
+    kvat_status status = judge(bytes, n, err);
+    build_clear(&b);
+    free(bytes);
+    return status;
+}
+
+static void one_repeated_token_among_thousands_is_found(void **state) {
+    (void)state;
+    static const int sames[] = {1, 2500, 4998};
+    kvat_error err = KVAT_ERROR_INIT;
+    assert_int_equal(judge_vocabulary(5000, 0, &err), KVAT_OK);
+    for (size_t i = 0; i < sizeof sames / sizeof *sames; i++)
+        assert_int_equal(judge_vocabulary(5000, sames[i], &err), KVAT_ERR_DATA);
+}
+
 static void a_recurrent_model_needs_no_heads(void **state) {
     (void)state;
     gguf_build b;
@@ -613,6 +641,7 @@ int main(void) {
         cmocka_unit_test(fixed_headers_are_refused_with_their_reason),
         cmocka_unit_test(too_many_keys_are_refused_at_their_count),
         cmocka_unit_test(version_two_is_read),
+        cmocka_unit_test(one_repeated_token_among_thousands_is_found),
         cmocka_unit_test(a_recurrent_model_needs_no_heads),
         cmocka_unit_test(heads_may_differ_by_layer),
         cmocka_unit_test(what_is_no_file_is_refused_without_blocking),

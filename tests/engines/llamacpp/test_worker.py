@@ -159,7 +159,10 @@ class BadModels(Case):
             content = file.read()
         with open(path, "wb") as file:
             file.write(content.replace(b"blk.1.ffn_down.weight", b"blk.1.ffn_dawn.weight"))
-        self.fails("bad_model", worker.call, "describe", model=path)
+        self.assertIn("blk.1.ffn_down.weight", self.fails("bad_model", worker.call, "describe", model=path).detail)
+        with open(path, "wb") as file:
+            file.write(content.replace(b"llama", b"lamas"))
+        self.assertIn("unknown model architecture", self.fails("bad_model", worker.call, "describe", model=path).detail)
 
     def test_a_model_that_changes_is_noticed(self):
         worker = self.worker()
@@ -187,6 +190,29 @@ class BadModels(Case):
         one, two, three = (worker.call("describe", model=path)["model"]["identity"] for path in paths)
         self.assertEqual(one, two)
         self.assertNotEqual(one, three)
+
+
+class Families(Case):
+    def test_every_family_of_models_is_made_and_runs(self):
+        common = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 128,
+                  "vocab_size": 512, "max_position_embeddings": 1024}
+        configs = {
+            "gpt2": {"n_layer": 2, "n_embd": 64, "n_head": 2, "vocab_size": 512, "n_positions": 1024},
+            "qwen2": dict(common, num_key_value_heads=1, rms_norm_eps=1e-6, rope_theta=1e6, tie_word_embeddings=True),
+            "phi": dict(common, layer_norm_eps=1e-5, partial_rotary_factor=0.5),
+            "llama": dict(common, num_key_value_heads=2, rope_parameters={"rope_theta": 500000.0}),
+            "mistral": dict(common, num_key_value_heads=1, head_dim=64, sliding_window=None),
+            "gemma3_text": GEMMA3,
+        }
+        worker = self.worker()
+        for family, config in configs.items():
+            for suffix in ("", ":q4_0", ":bf16"):
+                model = self.model(family, dict(config, model_type=family)) + suffix
+                answer = worker.call("describe", model=model)
+                self.assertIn("memory_model", answer, model)
+                worker.call("load", model=model, settings={})
+                worker.call("prepare", settings={}, context_tokens=256, sequences=1)
+                self.assertEqual(run(worker)["status"], "ok", model)
 
 
 class Runs(Case):
@@ -366,6 +392,10 @@ class Processes(Case):
         fault = self.fails("invalid_setting", worker.call, "load", model=self.llama, settings={"GOMP_SPINCOUNT": 5})
         self.assertEqual(fault.knob, "GOMP_SPINCOUNT")
         self.assertEqual(worker.call("load", model=self.llama, settings={"load-mode": "auto"})["effective"]["load-mode"], "mmap")
+
+    def test_a_strange_environment_does_not_stop_the_worker(self):
+        worker = self.worker(GOMP_SPINCOUNT="INFINITY")
+        self.assertEqual(worker.call("load", model=self.llama, settings={})["effective"]["GOMP_SPINCOUNT"], -1)
 
     def test_an_unknown_argument_ends_the_worker(self):
         worker = Worker(PROGRAM, "--bananas", "3")
