@@ -254,7 +254,7 @@ static void put_sure(kvat_buf *out, const kvat_outcome *o, size_t tried) {
         return;
     }
     kvat_buf_printf(out, "%.0f %% sure it is within %.3g %% of the best of %zu", floor(100 * o->p_good),
-                    100 * expm1(o->delta), tried);
+                    100 * o->delta, tried);
 }
 
 static void decide(kvat_outcome *o, const kvat__drive_view *view, kvat_buf *why) {
