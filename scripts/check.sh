@@ -22,16 +22,19 @@ run_ctest() { # NAME BUILD-FOLDER CTEST-ARGS…
 echo "check: units, faults and fuzz corpora under AddressSanitizer and UBSan"
 scripts/build.sh dev
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
-run_ctest units build/dev -E '^engines/llamacpp/' -j "$(nproc)"
+run_ctest units build/dev -E '^(engines/llamacpp/|cli$)' -j "$(nproc)"
 
 if [ "${1:-}" != units ]; then
     echo "check: real engines"
     scripts/build.sh release
     run_ctest engines build/release -R '^engines/'
 
-    echo "check: command line, protocol, files and report"
-    KVAT_BUILD=$PWD/build/release KVAT=$PWD/build/release/bin/kvat \
-        python3 -m pytest -q -p no:cacheprovider --junitxml "$out/python.xml" tests/python </dev/null || failed=1
+    echo "check: command line, protocol, files, report, and the servers that snippets start"
+    model=$(build/release/bin/kvat engines --model synthetic:gpt2 --json | python3 scripts/model_file.py)
+    KVAT_BUILD=$PWD/build/release KVAT=$PWD/build/release/bin/kvat KVAT_TEST_GGUF=$model \
+        KVAT_LLAMA_SERVER=$KVAT_LLAMA_PREFIX/bin/llama-server \
+        python3 -m pytest -q -p no:cacheprovider --junitxml "$out/python.xml" tests/python tests/engines/report \
+        </dev/null || failed=1
     echo "check: command line again, sanitized"
     KVAT_BUILD=$PWD/build/dev KVAT=$PWD/build/dev/bin/kvat \
         python3 -m pytest -q -p no:cacheprovider --junitxml "$out/python-dev.xml" -m "not browser and not engine" \

@@ -58,7 +58,7 @@ if ! echo "$sha256  $archive" | sha256sum --check --status 2>/dev/null; then
     rm -f "$archive"
     requirement=$(mktemp)
     echo "$package==$version --hash=sha256:$sha256" >"$requirement"
-    python3 -m pip download --quiet --no-deps --no-binary :all: --require-hashes \
+    python3 -m pip download --quiet --no-deps --no-binary "$package" --require-hashes \
         --dest "$cache" -r "$requirement" 9>&- >&2
     rm -f "$requirement"
     echo "$sha256  $archive" | sha256sum --check --status
