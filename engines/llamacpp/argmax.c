@@ -36,7 +36,7 @@ static float block_max(const float *values) {
     return max;
 }
 
-int32_t kvat_engine_argmax(const float *values, int32_t n) {
+int32_t kvat_llama_argmax(const float *values, int32_t n) {
     float most = -INFINITY;
     int32_t from = 0, to = 0, i = 0;
     for (; i + BLOCK <= n; i += BLOCK) {

@@ -84,20 +84,20 @@ static json_t *safe_string(const char *text) {
     return json_string(clean);
 }
 
-static json_t *model_title(const kvat_engine *engine) {
+static json_t *model_title(const kvat_llama *engine) {
     if (engine->facts.name[0]) return safe_string(engine->facts.name);
     const char *slash = strrchr(engine->path, '/');
     return safe_string(slash ? slash + 1 : engine->path);
 }
 
-static json_t *file_path(const kvat_engine *engine) {
+static json_t *file_path(const kvat_llama *engine) {
     char *real = realpath(engine->path, NULL);
     json_t *path = json_string(real ? real : engine->path);
     free(real);
     return path;
 }
 
-static json_t *describe_model(const kvat_engine *engine, const kvat_foresight *f) {
+static json_t *describe_model(const kvat_llama *engine, const kvat_foresight *f) {
     const kvat_model_facts *m = &engine->facts;
     json_t *model =
         json_pack("{s:o, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I}", "name",
@@ -197,7 +197,7 @@ static bool may_lock(int64_t bytes) {
            (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= (rlim_t)bytes);
 }
 
-static int describe_knobs(json_t *result, kvat_engine *engine, const kvat_foresight *f, int gpus) {
+static int describe_knobs(json_t *result, kvat_llama *engine, const kvat_foresight *f, int gpus) {
     json_t *flags = build_flags(), *knobs = json_array(), *absent = json_array();
     kvat_situation at = {.facts = &engine->facts,
                          .cpu = &engine->cpu,
@@ -238,15 +238,15 @@ static json_t *describe_notes(void) {
 
 int kvat__llamacpp_describe(json_t **result, void *data, kvat_serve *serve, const json_t *params, kvat_fault *fault) {
     kvat_llamacpp_worker *worker = data;
-    kvat_engine *engine = &worker->engine;
+    kvat_llama *engine = &worker->engine;
     const char *name;
     kvat_foresight *f = NULL;
     worker->serve = serve;
-    if (kvat__llamacpp_model_name(&name, params, fault) != 0 || kvat_engine_open(engine, name, true, fault) != 0)
+    if (kvat__llamacpp_model_name(&name, params, fault) != 0 || kvat_llama_open(engine, name, true, fault) != 0)
         return -1;
     f = calloc(1, sizeof *f);
     if (!f) return kvat__llamacpp_no_memory(fault);
-    int failed = kvat_engine_foresee(f, engine, fault);
+    int failed = kvat_llama_foresee(f, engine, fault);
     if (!failed) {
         int gpus;
         json_t *devices = describe_devices(&gpus);

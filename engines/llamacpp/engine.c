@@ -15,8 +15,8 @@
 
 #define STOP_CHECK_NS (5 * KVAT_NS_PER_MS)
 
-void kvat_engine_init(kvat_engine *engine, const kvat_settings *process) {
-    *engine = (kvat_engine){0};
+void kvat_llama_init(kvat_llama *engine, const kvat_settings *process) {
+    *engine = (kvat_llama){0};
     kvat_cpu_look(&engine->cpu);
     kvat_settings_default(&engine->settings, &engine->cpu);
     if (process) engine->settings = *process;
@@ -26,21 +26,21 @@ void kvat_engine_init(kvat_engine *engine, const kvat_settings *process) {
         llama_numa_init((enum ggml_numa_strategy)engine->settings.numa);
 }
 
-static void forget_model(kvat_engine *engine) {
-    kvat_engine_unload(engine);
+static void forget_model(kvat_llama *engine) {
+    kvat_llama_unload(engine);
     kvat_model_facts_clear(&engine->facts);
     free(engine->name);
     free(engine->path);
     engine->name = engine->path = NULL;
 }
 
-void kvat_engine_clear(kvat_engine *engine) {
+void kvat_llama_clear(kvat_llama *engine) {
     forget_model(engine);
     llama_backend_free();
     llama_log_set(NULL, NULL);
 }
 
-int kvat__engine_fault(const kvat_engine *engine, kvat_fault_kind otherwise, const char *what, kvat_fault *fault) {
+int kvat__llama_fault(const kvat_llama *engine, kvat_fault_kind otherwise, const char *what, kvat_fault *fault) {
     kvat_fault_kind kind = otherwise;
     if (engine->log.out_of_memory) kind = engine->log.on_device ? KVAT_FAULT_OOM_DEVICE : KVAT_FAULT_OOM_HOST;
     return kvat_fault_set(fault, kind, NULL, "%s%s%s", what, engine->log.error[0] ? ": " : "", engine->log.error);
@@ -58,7 +58,7 @@ static int fault_of_error(const kvat_error *err, kvat_fault *fault) {
 /* libllama asks after every graph node, thousands of times a second: look at the clock cheaply, and ask further rarely.
  */
 static bool should_stop(void *user) {
-    kvat_engine *engine = user;
+    kvat_llama *engine = user;
     if (engine->timed_out || engine->stopped) return true;
     int64_t now = kvat_now_ns();
     if (now - engine->checked_ns < STOP_CHECK_NS) return false;
@@ -69,7 +69,7 @@ static bool should_stop(void *user) {
 }
 
 static bool on_load_progress(float part, void *user) {
-    kvat_engine *engine = user;
+    kvat_llama *engine = user;
     int percent = (int)(part * 100.0f);
     if (engine->progress && percent != engine->percent) engine->progress(engine->user, "load", percent, 100);
     engine->percent = percent;
@@ -77,7 +77,7 @@ static bool on_load_progress(float part, void *user) {
 }
 
 static void on_make_progress(void *user, int64_t done, int64_t total) {
-    kvat_engine *engine = user;
+    kvat_llama *engine = user;
     int percent = (int)(100 * done / total);
     if (!engine->progress || percent == engine->percent) return;
     engine->percent = percent;
@@ -86,7 +86,7 @@ static void on_make_progress(void *user, int64_t done, int64_t total) {
 
 /* ---- the model's file ---- */
 
-static int make_synthetic(kvat_engine *engine, kvat_fault *fault) {
+static int make_synthetic(kvat_llama *engine, kvat_fault *fault) {
     kvat_synthetic synthetic;
     kvat_error err = KVAT_ERROR_INIT;
     if (kvat_synthetic_parse(&synthetic, engine->name, &err) != KVAT_OK ||
@@ -98,7 +98,7 @@ static int make_synthetic(kvat_engine *engine, kvat_fault *fault) {
     return 0;
 }
 
-static int open_file(kvat_engine *engine, kvat_fault *fault) {
+static int open_file(kvat_llama *engine, kvat_fault *fault) {
     kvat_error err = KVAT_ERROR_INIT;
     engine->path = strdup(engine->name);
     if (!engine->path) return kvat_fault_set(fault, KVAT_FAULT_OOM_HOST, NULL, "no memory for a path");
@@ -106,16 +106,16 @@ static int open_file(kvat_engine *engine, kvat_fault *fault) {
     return 0;
 }
 
-int kvat_engine_unchanged(const kvat_engine *engine, kvat_fault *fault) {
+int kvat_llama_unchanged(const kvat_llama *engine, kvat_fault *fault) {
     kvat_error err = KVAT_ERROR_INIT;
     if (kvat_model_facts_unchanged(&engine->facts, &err) == KVAT_OK) return 0;
     return kvat_fault_set(fault, KVAT_FAULT_BAD_MODEL, NULL, "%s", err.message);
 }
 
-int kvat_engine_open(kvat_engine *engine, const char *name, bool afresh, kvat_fault *fault) {
+int kvat_llama_open(kvat_llama *engine, const char *name, bool afresh, kvat_fault *fault) {
     bool same = engine->name && strcmp(engine->name, name) == 0;
     if (same && (!afresh || kvat_model_facts_unchanged(&engine->facts, NULL) == KVAT_OK))
-        return kvat_engine_unchanged(engine, fault);
+        return kvat_llama_unchanged(engine, fault);
     forget_model(engine);
     engine->name = strdup(name);
     if (!engine->name) return kvat_fault_set(fault, KVAT_FAULT_OOM_HOST, NULL, "no memory for a name");
@@ -127,7 +127,7 @@ int kvat_engine_open(kvat_engine *engine, const char *name, bool afresh, kvat_fa
 
 /* ---- the model ---- */
 
-struct llama_model_params kvat__engine_model_params(const kvat_settings *settings) {
+struct llama_model_params kvat__llama_model_params(const kvat_settings *settings) {
     struct llama_model_params params = llama_model_default_params();
     params.n_gpu_layers = settings->gpu_layers;
     params.split_mode = (enum llama_split_mode)settings->split_mode;
@@ -137,8 +137,8 @@ struct llama_model_params kvat__engine_model_params(const kvat_settings *setting
     return params;
 }
 
-void kvat_engine_unload(kvat_engine *engine) {
-    kvat_engine_unprepare(engine);
+void kvat_llama_unload(kvat_llama *engine) {
+    kvat_llama_unprepare(engine);
     llama_model_free(engine->model);
     engine->model = NULL;
 }
@@ -159,7 +159,7 @@ static expert_overrides *overrides_make(int layers) {
     return o;
 }
 
-static int check_loaded(kvat_engine *engine, const kvat_settings *asked, kvat_fault *fault) {
+static int check_loaded(kvat_llama *engine, const kvat_settings *asked, kvat_fault *fault) {
     bool lock = asked->load_mode == LLAMA_LOAD_MODE_MLOCK || asked->load_mode == LLAMA_LOAD_MODE_MMAP_MLOCK;
     if (lock && engine->log.no_lock)
         return kvat_fault_set(fault, KVAT_FAULT_UNSUPPORTED, "load-mode", "the weights could not be locked in memory");
@@ -168,10 +168,10 @@ static int check_loaded(kvat_engine *engine, const kvat_settings *asked, kvat_fa
     return 0;
 }
 
-int kvat_engine_load(kvat_engine *engine, const kvat_settings *asked, kvat_fault *fault) {
-    kvat_engine_unload(engine);
+int kvat_llama_load(kvat_llama *engine, const kvat_settings *asked, kvat_fault *fault) {
+    kvat_llama_unload(engine);
     kvat_log_watch_reset(&engine->log);
-    struct llama_model_params params = kvat__engine_model_params(asked);
+    struct llama_model_params params = kvat__llama_model_params(asked);
     params.progress_callback = on_load_progress;
     params.progress_callback_user_data = engine;
     expert_overrides *overrides = asked->cpu_moe ? overrides_make(asked->cpu_moe) : NULL;
@@ -183,9 +183,9 @@ int kvat_engine_load(kvat_engine *engine, const kvat_settings *asked, kvat_fault
 
     if (!engine->model && engine->stop && engine->stop(engine->user))
         return kvat_fault_set(fault, KVAT_FAULT_CANCELLED, NULL, "loading was cancelled");
-    if (!engine->model) return kvat__engine_fault(engine, KVAT_FAULT_BAD_MODEL, "libllama refused the model", fault);
+    if (!engine->model) return kvat__llama_fault(engine, KVAT_FAULT_BAD_MODEL, "libllama refused the model", fault);
     if (check_loaded(engine, asked, fault) != 0) {
-        kvat_engine_unload(engine);
+        kvat_llama_unload(engine);
         return -1;
     }
     kvat_settings_take(&engine->settings, asked, KVAT_KNOB_MODEL);
@@ -217,7 +217,7 @@ static struct ggml_threadpool_params pool_params(const kvat_settings *settings, 
     return params;
 }
 
-static void pools_free(kvat_engine *engine) {
+static void pools_free(kvat_llama *engine) {
     if (engine->context) llama_detach_threadpool(engine->context);
     ggml_threadpool_free(engine->pool);
     ggml_threadpool_free(engine->pool_batch);
@@ -225,7 +225,7 @@ static void pools_free(kvat_engine *engine) {
 }
 
 /* As llama-server does it: a pool for each of the two thread counts, one when they are equal. */
-static int pools_make(kvat_engine *engine, const kvat_settings *settings, kvat_fault *fault) {
+static int pools_make(kvat_llama *engine, const kvat_settings *settings, kvat_fault *fault) {
     struct ggml_threadpool_params one = pool_params(settings, settings->threads);
     struct ggml_threadpool_params batch = pool_params(settings, settings->threads_batch);
     pools_free(engine);
@@ -242,7 +242,7 @@ static int pools_make(kvat_engine *engine, const kvat_settings *settings, kvat_f
     return 0;
 }
 
-int kvat_engine_set_threads(kvat_engine *engine, const kvat_settings *asked, kvat_fault *fault) {
+int kvat_llama_set_threads(kvat_llama *engine, const kvat_settings *asked, kvat_fault *fault) {
     bool same = engine->pool && asked->threads == engine->settings.threads &&
                 asked->threads_batch == engine->settings.threads_batch;
     if (same) return 0;
@@ -255,8 +255,8 @@ int kvat_engine_set_threads(kvat_engine *engine, const kvat_settings *asked, kva
 
 /* ---- the context ---- */
 
-struct llama_context_params kvat__engine_context_params(const kvat_settings *settings, int64_t context_tokens,
-                                                        int64_t sequences) {
+struct llama_context_params kvat__llama_context_params(const kvat_settings *settings, int64_t context_tokens,
+                                                       int64_t sequences) {
     struct llama_context_params params = llama_context_default_params();
     params.n_ctx = (uint32_t)context_tokens;
     params.n_batch = (uint32_t)settings->batch;
@@ -279,7 +279,7 @@ struct llama_context_params kvat__engine_context_params(const kvat_settings *set
     return params;
 }
 
-void kvat_engine_unprepare(kvat_engine *engine) {
+void kvat_llama_unprepare(kvat_llama *engine) {
     pools_free(engine);
     llama_free(engine->context);
     engine->context = NULL;
@@ -288,12 +288,12 @@ void kvat_engine_unprepare(kvat_engine *engine) {
     engine->depth = 0;
 }
 
-int64_t kvat_engine_context_tokens(const kvat_engine *engine) {
+int64_t kvat_llama_context_tokens(const kvat_llama *engine) {
     return (int64_t)llama_n_ctx(engine->context);
 }
 
-int64_t kvat_engine_sequence_tokens(const kvat_engine *engine) {
-    int64_t all = kvat_engine_context_tokens(engine), one = (int64_t)llama_n_ctx_seq(engine->context);
+int64_t kvat_llama_sequence_tokens(const kvat_llama *engine) {
+    int64_t all = kvat_llama_context_tokens(engine), one = (int64_t)llama_n_ctx_seq(engine->context);
     return all / engine->sequences < one ? all / engine->sequences : one;
 }
 
@@ -306,9 +306,9 @@ static const char *knob_of(const char *error) {
     return NULL;
 }
 
-static int no_context(const kvat_engine *engine, kvat_fault *fault) {
+static int no_context(const kvat_llama *engine, kvat_fault *fault) {
     const char *knob = knob_of(engine->log.error);
-    if (!knob) return kvat__engine_fault(engine, KVAT_FAULT_UNSUPPORTED, "libllama made no context", fault);
+    if (!knob) return kvat__llama_fault(engine, KVAT_FAULT_UNSUPPORTED, "libllama made no context", fault);
     return kvat_fault_set(fault, KVAT_FAULT_UNSUPPORTED, knob, "libllama made no context: %s", engine->log.error);
 }
 
@@ -318,7 +318,7 @@ static void read_type(int *type, const char *logged) {
 }
 
 /* What came into force, as far as libllama tells. */
-static void read_back(kvat_engine *engine, const kvat_settings *asked) {
+static void read_back(kvat_llama *engine, const kvat_settings *asked) {
     kvat_settings *now = &engine->settings;
     now->batch = (int)llama_n_batch(engine->context);
     now->ubatch = (int)llama_n_ubatch(engine->context);
@@ -338,7 +338,7 @@ static void read_back(kvat_engine *engine, const kvat_settings *asked) {
         engine->sequences > 1 ? llama_n_ctx_seq(engine->context) == llama_n_ctx(engine->context) : asked->kv_unified;
 }
 
-static int check_asked(const kvat_engine *engine, const kvat_settings *asked, int64_t context_tokens, int64_t sequences,
+static int check_asked(const kvat_llama *engine, const kvat_settings *asked, int64_t context_tokens, int64_t sequences,
                        kvat_fault *fault) {
     if (context_tokens < 1 || context_tokens > INT32_MAX)
         return kvat_fault_set(fault, KVAT_FAULT_INVALID_SETTING, NULL, "context_tokens must be from 1 to %d",
@@ -351,12 +351,12 @@ static int check_asked(const kvat_engine *engine, const kvat_settings *asked, in
     return 0;
 }
 
-int kvat_engine_prepare(kvat_engine *engine, const kvat_settings *asked, int64_t context_tokens, int64_t sequences,
-                        kvat_fault *fault) {
-    kvat_engine_unprepare(engine);
+int kvat_llama_prepare(kvat_llama *engine, const kvat_settings *asked, int64_t context_tokens, int64_t sequences,
+                       kvat_fault *fault) {
+    kvat_llama_unprepare(engine);
     if (check_asked(engine, asked, context_tokens, sequences, fault) != 0) return -1;
     kvat_log_watch_reset(&engine->log);
-    struct llama_context_params params = kvat__engine_context_params(asked, context_tokens, sequences);
+    struct llama_context_params params = kvat__llama_context_params(asked, context_tokens, sequences);
     params.abort_callback = should_stop;
     params.abort_callback_data = engine;
     engine->context = llama_init_from_model(engine->model, params);
@@ -367,8 +367,8 @@ int kvat_engine_prepare(kvat_engine *engine, const kvat_settings *asked, int64_t
     int failed = engine->pending ? 0 : kvat_fault_set(fault, KVAT_FAULT_OOM_HOST, NULL, "no memory for sequences");
     if (!failed) {
         read_back(engine, asked);
-        failed = kvat_engine_set_threads(engine, asked, fault);
+        failed = kvat_llama_set_threads(engine, asked, fault);
     }
-    if (failed) kvat_engine_unprepare(engine);
+    if (failed) kvat_llama_unprepare(engine);
     return failed;
 }

@@ -18,10 +18,10 @@ struct llama_context;
 struct ggml_threadpool;
 
 /** Asked now and then during long work; true stops it. */
-typedef bool (*kvat_engine_stop)(void *user);
-typedef void (*kvat_engine_progress)(void *user, const char *stage, int64_t done, int64_t total);
+typedef bool (*kvat_llama_stop)(void *user);
+typedef void (*kvat_llama_progress)(void *user, const char *stage, int64_t done, int64_t total);
 
-typedef struct kvat_engine {
+typedef struct kvat_llama {
     kvat_cpu cpu;
     kvat_log_watch log;
     kvat_settings settings; /**< in force */
@@ -39,46 +39,46 @@ typedef struct kvat_engine {
     int32_t *pending; /**< last token of each sequence, not yet taken into its cache */
     int64_t depth;    /**< tokens in each cache; 0: nothing to go on from */
 
-    kvat_engine_stop stop;
-    kvat_engine_progress progress;
+    kvat_llama_stop stop;
+    kvat_llama_progress progress;
     void *user;
     int percent; /**< last told to `progress` */
     int64_t deadline_ns, checked_ns;
     bool timed_out, stopped;
-} kvat_engine;
+} kvat_llama;
 
-void kvat_engine_init(kvat_engine *engine, const kvat_settings *process);
-void kvat_engine_clear(kvat_engine *engine);
+void kvat_llama_init(kvat_llama *engine, const kvat_settings *process);
+void kvat_llama_clear(kvat_llama *engine);
 
 /** Makes `name` the engine's model: finds or makes its file and checks it. A model opened before must be unchanged,
  * unless it is looked at `afresh`: then what it is now counts. */
-int kvat_engine_open(kvat_engine *engine, const char *name, bool afresh, kvat_fault *fault);
+int kvat_llama_open(kvat_llama *engine, const char *name, bool afresh, kvat_fault *fault);
 
 /** The opened files are still what they were. */
-int kvat_engine_unchanged(const kvat_engine *engine, kvat_fault *fault);
+int kvat_llama_unchanged(const kvat_llama *engine, kvat_fault *fault);
 
 /** Loads the opened model with the model-scope settings of `asked`. */
-int kvat_engine_load(kvat_engine *engine, const kvat_settings *asked, kvat_fault *fault);
-void kvat_engine_unload(kvat_engine *engine);
+int kvat_llama_load(kvat_llama *engine, const kvat_settings *asked, kvat_fault *fault);
+void kvat_llama_unload(kvat_llama *engine);
 
 /** A new context with the context- and request-scope settings of `asked`; engine->settings tells what came into force.
  */
-int kvat_engine_prepare(kvat_engine *engine, const kvat_settings *asked, int64_t context_tokens, int64_t sequences,
-                        kvat_fault *fault);
-void kvat_engine_unprepare(kvat_engine *engine);
+int kvat_llama_prepare(kvat_llama *engine, const kvat_settings *asked, int64_t context_tokens, int64_t sequences,
+                       kvat_fault *fault);
+void kvat_llama_unprepare(kvat_llama *engine);
 
 /** Puts the request-scope settings of `asked` in force. */
-int kvat_engine_set_threads(kvat_engine *engine, const kvat_settings *asked, kvat_fault *fault);
+int kvat_llama_set_threads(kvat_llama *engine, const kvat_settings *asked, kvat_fault *fault);
 
 /** Cells all sequences have together, and those of one. */
-int64_t kvat_engine_context_tokens(const kvat_engine *engine);
-int64_t kvat_engine_sequence_tokens(const kvat_engine *engine);
+int64_t kvat_llama_context_tokens(const kvat_llama *engine);
+int64_t kvat_llama_sequence_tokens(const kvat_llama *engine);
 
 /** May the cache be cut back to an earlier depth and go on as if it had never been further? */
-bool kvat_engine_can_trim(const kvat_engine *engine);
+bool kvat_llama_can_trim(const kvat_llama *engine);
 
 /** Cuts every sequence back to `depth` tokens. */
-int kvat_engine_trim(kvat_engine *engine, int64_t depth, kvat_fault *fault);
+int kvat_llama_trim(kvat_llama *engine, int64_t depth, kvat_fault *fault);
 
 /** A stop of `depth` prompt tokens, and the tokens decoded from there. */
 typedef struct kvat_stretch {
@@ -98,18 +98,18 @@ typedef struct kvat_run {
 } kvat_run;
 
 /** Runs on an empty cache (or goes on from the last). Tokens are the most likely ones; end of text is ignored. */
-int kvat_engine_run(kvat_engine *engine, kvat_run *run, kvat_fault *fault);
+int kvat_llama_run(kvat_llama *engine, kvat_run *run, kvat_fault *fault);
 
 /** Index of the largest of `n` values; -1 when none is larger than minus infinity (all NaN, say). */
-int32_t kvat_engine_argmax(const float *values, int32_t n);
+int32_t kvat_llama_argmax(const float *values, int32_t n);
 
 /** A fault of the kind that fits what libllama logged. */
-int kvat__engine_fault(const kvat_engine *engine, kvat_fault_kind otherwise, const char *what, kvat_fault *fault);
+int kvat__llama_fault(const kvat_llama *engine, kvat_fault_kind otherwise, const char *what, kvat_fault *fault);
 
 /** llama_model_params and llama_context_params as the settings say; used for loading and for looking ahead without
  * memory. */
-struct llama_model_params kvat__engine_model_params(const kvat_settings *settings);
-struct llama_context_params kvat__engine_context_params(const kvat_settings *settings, int64_t context_tokens,
-                                                        int64_t sequences);
+struct llama_model_params kvat__llama_model_params(const kvat_settings *settings);
+struct llama_context_params kvat__llama_context_params(const kvat_settings *settings, int64_t context_tokens,
+                                                       int64_t sequences);
 
 #endif

@@ -12,18 +12,18 @@ typedef struct feed {
     int64_t room; /* tokens */
 } feed;
 
-static int stop_fault(const kvat_engine *engine, kvat_fault *fault) {
+static int stop_fault(const kvat_llama *engine, kvat_fault *fault) {
     if (engine->timed_out) return -1;
     return kvat_fault_set(fault, KVAT_FAULT_CANCELLED, NULL, "the run was cancelled");
 }
 
-static int decode(kvat_engine *engine, feed *f, kvat_fault *fault) {
+static int decode(kvat_llama *engine, feed *f, kvat_fault *fault) {
     int32_t code = llama_decode(engine->context, f->batch);
     if (code == 0) return 0;
     if (engine->timed_out || engine->stopped) return stop_fault(engine, fault);
     if (code == 1) return kvat_fault_set(fault, KVAT_FAULT_INTERNAL, NULL, "no room was left in the KV cache");
     if (code == -2) engine->log.out_of_memory = true;
-    return kvat__engine_fault(engine, KVAT_FAULT_INTERNAL, "libllama failed to compute", fault);
+    return kvat__llama_fault(engine, KVAT_FAULT_INTERNAL, "libllama failed to compute", fault);
 }
 
 static void add(feed *f, int32_t token, int64_t position, int64_t sequence, bool output) {
@@ -36,7 +36,7 @@ static void add(feed *f, int32_t token, int64_t position, int64_t sequence, bool
 }
 
 /* Takes in prompt tokens up to depth `to`, all sequences side by side; the last of each is asked for logits. */
-static int prefill(kvat_engine *engine, feed *f, const int32_t *prompt, int64_t to, kvat_fault *fault) {
+static int prefill(kvat_llama *engine, feed *f, const int32_t *prompt, int64_t to, kvat_fault *fault) {
     int64_t step = f->room / engine->sequences;
     while (engine->depth < to) {
         int64_t n = to - engine->depth < step ? to - engine->depth : step;
@@ -52,13 +52,13 @@ static int prefill(kvat_engine *engine, feed *f, const int32_t *prompt, int64_t 
 }
 
 /* The most likely token of each sequence; output i of the last batch is that of sequence i. */
-static int choose(kvat_engine *engine, kvat_stretch *stretch, int64_t index, int64_t per_sequence, feed *f,
+static int choose(kvat_llama *engine, kvat_stretch *stretch, int64_t index, int64_t per_sequence, feed *f,
                   kvat_fault *fault) {
     int32_t vocabulary = llama_vocab_n_tokens(llama_model_get_vocab(engine->model));
     int32_t at = f->batch.n_tokens / (int32_t)engine->sequences;
     for (int64_t s = 0; s < engine->sequences; s++) {
         const float *logits = llama_get_logits_ith(engine->context, (int32_t)(s + 1) * at - 1);
-        int32_t token = logits ? kvat_engine_argmax(logits, vocabulary) : -1;
+        int32_t token = logits ? kvat_llama_argmax(logits, vocabulary) : -1;
         if (token < 0) return kvat_fault_set(fault, KVAT_FAULT_INTERNAL, NULL, "the model's logits are not numbers");
         engine->pending[s] = token;
         stretch->token_ns[s * per_sequence + index] = kvat_now_ns();
@@ -68,7 +68,7 @@ static int choose(kvat_engine *engine, kvat_stretch *stretch, int64_t index, int
 }
 
 /* Tokens from `first` on; token 0 of a prompt's stretch has come from the prefill. */
-static int decode_tokens(kvat_engine *engine, feed *f, kvat_stretch *stretch, int64_t first, kvat_fault *fault) {
+static int decode_tokens(kvat_llama *engine, feed *f, kvat_stretch *stretch, int64_t first, kvat_fault *fault) {
     for (int64_t i = first; i < stretch->output_tokens; i++) {
         f->batch.n_tokens = 0;
         for (int64_t s = 0; s < engine->sequences; s++) add(f, engine->pending[s], engine->depth, s, true);
@@ -81,14 +81,14 @@ static int decode_tokens(kvat_engine *engine, feed *f, kvat_stretch *stretch, in
     return 0;
 }
 
-bool kvat_engine_can_trim(const kvat_engine *engine) {
+bool kvat_llama_can_trim(const kvat_llama *engine) {
     if (llama_model_is_recurrent(engine->model) || llama_model_is_hybrid(engine->model)) return false;
     return llama_model_n_swa(engine->model) == 0 || engine->settings.swa_full;
 }
 
-int kvat_engine_trim(kvat_engine *engine, int64_t depth, kvat_fault *fault) {
+int kvat_llama_trim(kvat_llama *engine, int64_t depth, kvat_fault *fault) {
     llama_memory_t memory = llama_get_memory(engine->context);
-    bool cut = kvat_engine_can_trim(engine) && llama_memory_seq_rm(memory, -1, (llama_pos)depth, -1);
+    bool cut = kvat_llama_can_trim(engine) && llama_memory_seq_rm(memory, -1, (llama_pos)depth, -1);
     for (int64_t s = 0; s < engine->sequences && cut; s++)
         cut = llama_memory_seq_pos_min(memory, (llama_seq_id)s) == 0 &&
               llama_memory_seq_pos_max(memory, (llama_seq_id)s) == depth - 1;
@@ -97,11 +97,11 @@ int kvat_engine_trim(kvat_engine *engine, int64_t depth, kvat_fault *fault) {
     return 0;
 }
 
-static int run_stretches(kvat_engine *engine, feed *f, kvat_run *run, kvat_fault *fault) {
+static int run_stretches(kvat_llama *engine, feed *f, kvat_run *run, kvat_fault *fault) {
     int64_t prefill_ns = 0;
     for (int64_t i = 0; i < run->n_stretches; i++) {
         kvat_stretch *stretch = &run->stretches[i];
-        if (i > 0 && kvat_engine_trim(engine, run->stretches[i - 1].prompt_tokens, fault) != 0) return -1;
+        if (i > 0 && kvat_llama_trim(engine, run->stretches[i - 1].prompt_tokens, fault) != 0) return -1;
         int64_t start = i == 0 ? run->start_ns : kvat_now_ns();
         if (prefill(engine, f, run->prompt, stretch->prompt_tokens, fault) != 0) return -1;
         int64_t computed = kvat_now_ns();
@@ -113,8 +113,8 @@ static int run_stretches(kvat_engine *engine, feed *f, kvat_run *run, kvat_fault
     return 0;
 }
 
-static int check_run(const kvat_engine *engine, const kvat_run *run, kvat_fault *fault) {
-    int64_t room = kvat_engine_sequence_tokens(engine);
+static int check_run(const kvat_llama *engine, const kvat_run *run, kvat_fault *fault) {
+    int64_t room = kvat_llama_sequence_tokens(engine);
     bool learnt = llama_model_rope_type(engine->model) == LLAMA_ROPE_TYPE_NONE && engine->facts.heads > 0;
     for (int64_t i = 0; i < run->n_stretches; i++) {
         int64_t from = run->prompt ? run->stretches[i].prompt_tokens : engine->depth + 1;
@@ -135,7 +135,7 @@ static int check_run(const kvat_engine *engine, const kvat_run *run, kvat_fault 
     return 0;
 }
 
-int kvat_engine_run(kvat_engine *engine, kvat_run *run, kvat_fault *fault) {
+int kvat_llama_run(kvat_llama *engine, kvat_run *run, kvat_fault *fault) {
     if (check_run(engine, run, fault) != 0) return -1;
     feed f = {.room = engine->settings.batch};
     f.batch = llama_batch_init((int32_t)f.room, 0, 1);

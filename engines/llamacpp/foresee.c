@@ -13,7 +13,7 @@
 #define BASE_UBATCH  512
 
 typedef struct look {
-    const kvat_engine *engine;
+    const kvat_llama *engine;
     struct llama_model *model;
     kvat_settings settings;
 } look;
@@ -24,7 +24,7 @@ static bool measure(kvat_breakdown *out, const look *l, int64_t context_tokens, 
     settings.flash = flash;
     settings.type_k = settings.type_v = type;
     struct llama_context *context =
-        llama_init_from_model(l->model, kvat__engine_context_params(&settings, context_tokens, 1));
+        llama_init_from_model(l->model, kvat__llama_context_params(&settings, context_tokens, 1));
     bool known = context && kvat_breakdown_get(out, context);
     llama_free(context);
     return known;
@@ -113,7 +113,7 @@ static bool fit_compute(kvat_compute_fit *fit, const look *l, int flash) {
     return true;
 }
 
-static void look_ahead(kvat_foresight *f, kvat_engine *engine, const look *l) {
+static void look_ahead(kvat_foresight *f, kvat_llama *engine, const look *l) {
     kvat_breakdown base;
     kvat_log_watch_reset(&engine->log);
     bool known = measure(&base, l, BASE_CONTEXT, BASE_UBATCH, KVAT_FLASH_SETTING_AUTO, GGML_TYPE_F16);
@@ -131,13 +131,13 @@ static void look_ahead(kvat_foresight *f, kvat_engine *engine, const look *l) {
     if (kvat_resources_read(&now)) f->process_bytes += now.current_bytes;
 }
 
-int kvat_engine_foresee(kvat_foresight *out, kvat_engine *engine, kvat_fault *fault) {
+int kvat_llama_foresee(kvat_foresight *out, kvat_llama *engine, kvat_fault *fault) {
     look l = {.engine = engine, .settings = engine->settings};
     l.settings.swa_full = 0;
     l.settings.kv_unified = 0;
     l.settings.batch = 2048;
     l.settings.load_mode = LLAMA_LOAD_MODE_NONE; /* a mapped file cannot be loaded without memory */
-    struct llama_model_params params = kvat__engine_model_params(&l.settings);
+    struct llama_model_params params = kvat__llama_model_params(&l.settings);
     params.no_alloc = true;
     kvat_log_watch_reset(&engine->log);
     engine->log.quiet = true; /* contexts larger than the model was trained for are no news here */
@@ -148,5 +148,5 @@ int kvat_engine_foresee(kvat_foresight *out, kvat_engine *engine, kvat_fault *fa
         llama_model_free(l.model);
     }
     engine->log.quiet = false;
-    return l.model ? 0 : kvat__engine_fault(engine, KVAT_FAULT_BAD_MODEL, "libllama refused the model", fault);
+    return l.model ? 0 : kvat__llama_fault(engine, KVAT_FAULT_BAD_MODEL, "libllama refused the model", fault);
 }

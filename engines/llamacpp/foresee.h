@@ -28,7 +28,7 @@ typedef struct kvat_foresight {
 } kvat_foresight;
 
 /** Looks ahead for the opened model. A fault when libllama refuses it. */
-int kvat_engine_foresee(kvat_foresight *out, kvat_engine *engine, kvat_fault *fault);
+int kvat_llama_foresee(kvat_foresight *out, kvat_llama *engine, kvat_fault *fault);
 
 /** Padding of the cache in cells. */
 #define KVAT_CELL_PADDING 256

@@ -22,11 +22,11 @@ int main(int argc, char **argv) {
         return 2;
     }
     static kvat_llamacpp_worker worker;
-    kvat_engine_init(&worker.engine, &settings);
+    kvat_llama_init(&worker.engine, &settings);
     worker.engine.stop = was_cancelled;
     worker.engine.progress = on_progress;
     worker.engine.user = &worker;
     int code = kvat_serve_run(&kvat_llamacpp_ops, &worker);
-    kvat_engine_clear(&worker.engine);
+    kvat_llama_clear(&worker.engine);
     return code;
 }

@@ -31,7 +31,7 @@ static int bad(kvat_fault *fault, const char *what) {
     return kvat_fault_set(fault, KVAT_FAULT_INVALID_SETTING, NULL, "%s", what);
 }
 
-static int read_ids(run_request *r, const json_t *ids, const kvat_engine *engine, kvat_fault *fault) {
+static int read_ids(run_request *r, const json_t *ids, const kvat_llama *engine, kvat_fault *fault) {
     r->prompt_tokens = (int64_t)json_array_size(ids);
     if (r->prompt_tokens < 1) return bad(fault, "tokens.ids: expected at least one token");
     r->prompt = malloc((size_t)r->prompt_tokens * sizeof *r->prompt);
@@ -46,7 +46,7 @@ static int read_ids(run_request *r, const json_t *ids, const kvat_engine *engine
     return 0;
 }
 
-static int read_generator(run_request *r, const json_t *tokens, const kvat_engine *engine, kvat_fault *fault) {
+static int read_generator(run_request *r, const json_t *tokens, const kvat_llama *engine, kvat_fault *fault) {
     int64_t seed, low, high;
     if (kvat__llamacpp_integer(&seed, tokens, "seed", INT64_MIN, INT64_MAX, 0, fault) != 0 ||
         kvat__llamacpp_integer(&r->prompt_tokens, tokens, "count", 1, MOST_TOKENS, 0, fault) != 0 ||
@@ -59,7 +59,7 @@ static int read_generator(run_request *r, const json_t *tokens, const kvat_engin
     return 0;
 }
 
-static int read_prompt(run_request *r, const json_t *params, const kvat_engine *engine, kvat_fault *fault) {
+static int read_prompt(run_request *r, const json_t *params, const kvat_llama *engine, kvat_fault *fault) {
     const json_t *tokens = json_object_get(params, "tokens"), *ids = json_object_get(tokens, "ids");
     if (strcmp(r->phase, "decode") == 0) return 0;
     if (!json_is_object(tokens)) return bad(fault, "tokens: expected ids or a generator");
@@ -74,12 +74,12 @@ static int add_stretch(run_request *r, int64_t prompt_tokens, int64_t output_tok
     return s->token_ns ? 0 : kvat__llamacpp_no_memory(fault);
 }
 
-static int read_marks(run_request *r, const json_t *marks, const kvat_engine *engine, kvat_fault *fault) {
+static int read_marks(run_request *r, const json_t *marks, const kvat_llama *engine, kvat_fault *fault) {
     size_t i, n = json_array_size(marks);
     json_t *mark;
     int64_t before = 0;
     if (n < 1 || n > MOST_MARKS) return bad(fault, "marks: expected from 1 to 256 of them");
-    if (!kvat_engine_can_trim(engine))
+    if (!kvat_llama_can_trim(engine))
         return kvat_fault_set(
             fault, KVAT_FAULT_UNSUPPORTED, "marks",
             "this model's cache cannot be cut back (see \"marks\" of the model); run each depth by itself");
@@ -95,7 +95,7 @@ static int read_marks(run_request *r, const json_t *marks, const kvat_engine *en
     return before == r->prompt_tokens ? 0 : bad(fault, "marks: the last one must stand at the end of the prompt");
 }
 
-static int read_phase(run_request *r, const json_t *params, const kvat_engine *engine, kvat_fault *fault) {
+static int read_phase(run_request *r, const json_t *params, const kvat_llama *engine, kvat_fault *fault) {
     const json_t *phase = json_object_get(params, "phase");
     r->phase = phase ? json_string_value(phase) : "full";
     if (!r->phase ||
@@ -110,7 +110,7 @@ static int read_phase(run_request *r, const json_t *params, const kvat_engine *e
     return kvat__llamacpp_integer(&r->output_tokens, params, "output_tokens", 1, MOST_TOKENS, -1, fault);
 }
 
-static int request_read(run_request *r, const json_t *params, const kvat_engine *engine, kvat_fault *fault) {
+static int request_read(run_request *r, const json_t *params, const kvat_llama *engine, kvat_fault *fault) {
     const json_t *marks = json_object_get(params, "marks");
     int64_t sequences;
     if (kvat__llamacpp_integer(&sequences, params, "sequences", 1, INT32_MAX, 1, fault) != 0 ||
@@ -170,7 +170,7 @@ static json_t *marks_json(const run_request *r, int64_t sequences) {
     return list;
 }
 
-static json_t *answer(const run_request *r, const kvat_engine *engine, const json_t *settings) {
+static json_t *answer(const run_request *r, const kvat_llama *engine, const json_t *settings) {
     json_t *effective = kvat_settings_effective(settings, &engine->settings);
     const json_int_t start = (json_int_t)r->run.start_ns;
     if (r->run.timed_out)
@@ -183,16 +183,16 @@ static json_t *answer(const run_request *r, const kvat_engine *engine, const jso
 
 int kvat__llamacpp_run(json_t **result, void *data, kvat_serve *serve, const json_t *params, kvat_fault *fault) {
     kvat_llamacpp_worker *worker = data;
-    kvat_engine *engine = &worker->engine;
+    kvat_llama *engine = &worker->engine;
     const json_t *settings = json_object_get(params, "settings");
     run_request r = {0};
     kvat_settings asked = engine->settings;
     worker->serve = serve;
     int failed = kvat_settings_read(&asked, settings, KVAT_KNOB_REQUEST, fault);
-    if (!failed) failed = kvat_engine_unchanged(engine, fault);
-    if (!failed) failed = kvat_engine_set_threads(engine, &asked, fault);
+    if (!failed) failed = kvat_llama_unchanged(engine, fault);
+    if (!failed) failed = kvat_llama_set_threads(engine, &asked, fault);
     if (!failed) failed = request_read(&r, params, engine, fault);
-    if (!failed) failed = kvat_engine_run(engine, &r.run, fault);
+    if (!failed) failed = kvat_llama_run(engine, &r.run, fault);
     if (!failed) {
         *result = answer(&r, engine, settings);
         if (!*result) failed = kvat__llamacpp_no_memory(fault);

@@ -60,7 +60,7 @@ static int check_process(const kvat_settings *asked, const kvat_settings *now, c
 
 static int load(json_t **result, void *data, kvat_serve *serve, const json_t *params, kvat_fault *fault) {
     kvat_llamacpp_worker *worker = data;
-    kvat_engine *engine = &worker->engine;
+    kvat_llama *engine = &worker->engine;
     const json_t *settings = json_object_get(params, "settings");
     kvat_settings asked;
     const char *name;
@@ -69,12 +69,12 @@ static int load(json_t **result, void *data, kvat_serve *serve, const json_t *pa
     if (kvat__llamacpp_model_name(&name, params, fault) != 0 ||
         kvat_settings_read(&asked, settings, KVAT_KNOB_MODEL | KVAT_KNOB_PROCESS, fault) != 0 ||
         check_process(&asked, &engine->settings, settings, fault) != 0 ||
-        kvat_engine_open(engine, name, false, fault) != 0)
+        kvat_llama_open(engine, name, false, fault) != 0)
         return -1;
     if (engine->settings.priority > 0 && !kvat_cpu_may_raise_priority())
         return kvat_fault_set(fault, KVAT_FAULT_UNSUPPORTED, "prio", "this user may not raise the priority of threads");
     int64_t start = kvat_now_ns();
-    if (kvat_engine_load(engine, &asked, fault) != 0) return -1;
+    if (kvat_llama_load(engine, &asked, fault) != 0) return -1;
     int64_t spent = kvat_now_ns() - start;
     json_t *effective = kvat_settings_effective(settings, &engine->settings);
     if (!effective || add_process(effective, &engine->settings) != 0) {
@@ -88,7 +88,7 @@ static int load(json_t **result, void *data, kvat_serve *serve, const json_t *pa
 
 /* ---- prepare ---- */
 
-static json_t *memory_json(const kvat_engine *engine) {
+static json_t *memory_json(const kvat_llama *engine) {
     kvat_breakdown seen;
     if (!kvat_breakdown_get(&seen, engine->context))
         return json_pack("{s:I}", "model_bytes", (json_int_t)llama_model_size(engine->model));
@@ -98,7 +98,7 @@ static json_t *memory_json(const kvat_engine *engine) {
 
 static int prepare(json_t **result, void *data, kvat_serve *serve, const json_t *params, kvat_fault *fault) {
     kvat_llamacpp_worker *worker = data;
-    kvat_engine *engine = &worker->engine;
+    kvat_llama *engine = &worker->engine;
     const json_t *settings = json_object_get(params, "settings");
     kvat_settings asked;
     int64_t context_tokens, sequences;
@@ -114,10 +114,10 @@ static int prepare(json_t **result, void *data, kvat_serve *serve, const json_t 
     /* Pools carry settings of the process, which `asked` has from the defaults: keep those in force. */
     kvat_settings with_process = engine->settings;
     kvat_settings_take(&with_process, &asked, KVAT_KNOB_CONTEXT | KVAT_KNOB_REQUEST);
-    if (kvat_engine_prepare(engine, &with_process, context_tokens, sequences, fault) != 0) return -1;
+    if (kvat_llama_prepare(engine, &with_process, context_tokens, sequences, fault) != 0) return -1;
     int64_t spent = kvat_now_ns() - start;
     *result = json_pack("{s:o, s:I, s:I, s:o}", "effective", kvat_settings_effective(settings, &engine->settings),
-                        "context_tokens", (json_int_t)kvat_engine_context_tokens(engine), "prepare_ns",
+                        "context_tokens", (json_int_t)kvat_llama_context_tokens(engine), "prepare_ns",
                         (json_int_t)spent, "memory", memory_json(engine));
     return *result ? 0 : kvat__llamacpp_no_memory(fault);
 }
@@ -174,7 +174,7 @@ static json_t *token_ids(const struct llama_model *model, const char *text, size
     return list;
 }
 
-static struct llama_model *vocabulary_only(const kvat_engine *engine) {
+static struct llama_model *vocabulary_only(const kvat_llama *engine) {
     struct llama_model_params params = llama_model_default_params();
     params.vocab_only = true;
     return llama_model_load_from_file(engine->path, params);
@@ -182,7 +182,7 @@ static struct llama_model *vocabulary_only(const kvat_engine *engine) {
 
 static int tokenize(json_t **result, void *data, kvat_serve *serve, const json_t *params, kvat_fault *fault) {
     kvat_llamacpp_worker *worker = data;
-    kvat_engine *engine = &worker->engine;
+    kvat_llama *engine = &worker->engine;
     const json_t *text = json_object_get(params, "text");
     (void)serve;
     if (!engine->path)
@@ -193,8 +193,7 @@ static int tokenize(json_t **result, void *data, kvat_serve *serve, const json_t
         return kvat_fault_set(fault, KVAT_FAULT_UNSUPPORTED, NULL, "this model has no tokenizer");
     struct llama_model *own = engine->model ? NULL : vocabulary_only(engine);
     const struct llama_model *model = engine->model ? engine->model : own;
-    if (!model)
-        return kvat__engine_fault(engine, KVAT_FAULT_BAD_MODEL, "libllama could not read the vocabulary", fault);
+    if (!model) return kvat__llama_fault(engine, KVAT_FAULT_BAD_MODEL, "libllama could not read the vocabulary", fault);
     json_t *ids = token_ids(model, json_string_value(text), json_string_length(text), fault);
     llama_model_free(own);
     if (!ids) return -1;
@@ -209,9 +208,9 @@ static int release(json_t **result, void *data, kvat_serve *serve, const json_t 
     const char *what = json_string_value(json_object_get(params, "what"));
     (void)serve;
     if (what && strcmp(what, "context") == 0)
-        kvat_engine_unprepare(&worker->engine);
+        kvat_llama_unprepare(&worker->engine);
     else if (what && strcmp(what, "model") == 0)
-        kvat_engine_unload(&worker->engine);
+        kvat_llama_unload(&worker->engine);
     else
         return kvat_fault_set(fault, KVAT_FAULT_INVALID_SETTING, NULL,
                               "params.what: expected \"context\" or \"model\"");

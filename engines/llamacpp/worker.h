@@ -9,7 +9,7 @@
 #include "foresee.h"
 
 typedef struct kvat_llamacpp_worker {
-    kvat_engine engine;
+    kvat_llama engine;
     kvat_serve *serve; /**< of the request being handled */
     bool peak_reset;   /**< the high-water mark counts from the last reset */
 } kvat_llamacpp_worker;

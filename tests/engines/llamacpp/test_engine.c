@@ -18,7 +18,7 @@
 #include "tiny.h"
 
 static char folder[64], llama_name[160], gemma_name[160];
-static kvat_engine engine;
+static kvat_llama engine;
 
 static int set_up(void **state) {
     (void)state;
@@ -32,14 +32,14 @@ static int set_up(void **state) {
     tiny_write(path, TINY_GEMMA3);
     snprintf(gemma_name, sizeof gemma_name, "synthetic:%s:f16", path);
     setenv("KVAT_CACHE_DIR", folder, 1);
-    kvat_engine_init(&engine, NULL);
+    kvat_llama_init(&engine, NULL);
     return 0;
 }
 
 static int tear_down(void **state) {
     (void)state;
     char command[128];
-    kvat_engine_clear(&engine);
+    kvat_llama_clear(&engine);
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     return system(command);
 }
@@ -61,13 +61,13 @@ static kvat_settings standard(void) {
 static void load(const char *name) {
     kvat_fault fault = {0};
     kvat_settings settings = standard();
-    MUST(kvat_engine_open(&engine, name, true, &fault));
-    MUST(kvat_engine_load(&engine, &settings, &fault));
+    MUST(kvat_llama_open(&engine, name, true, &fault));
+    MUST(kvat_llama_load(&engine, &settings, &fault));
 }
 
 static void prepare(const kvat_settings *settings, int64_t context_tokens, int64_t sequences) {
     kvat_fault fault = {0};
-    MUST(kvat_engine_prepare(&engine, settings, context_tokens, sequences, &fault));
+    MUST(kvat_llama_prepare(&engine, settings, context_tokens, sequences, &fault));
 }
 
 /* ---- choice of a token ---- */
@@ -95,12 +95,12 @@ static void the_first_largest_value_is_chosen(void **state) {
                 values[i] = (float)(int32_t)(random >> 20) - 2048.0f; /* few values, so that ties are common */
                 if (round % 4 == 3 && random % 7 == 0) values[i] = NAN;
             }
-            assert_int_equal(kvat_engine_argmax(values, sizes[k]), plain_argmax(values, sizes[k]));
+            assert_int_equal(kvat_llama_argmax(values, sizes[k]), plain_argmax(values, sizes[k]));
         }
     for (int32_t i = 0; i < 5000; i++) values[i] = NAN;
-    assert_int_equal(kvat_engine_argmax(values, 5000), -1);
+    assert_int_equal(kvat_llama_argmax(values, 5000), -1);
     for (int32_t i = 0; i < 5000; i++) values[i] = -INFINITY;
-    assert_int_equal(kvat_engine_argmax(values, 5000), -1);
+    assert_int_equal(kvat_llama_argmax(values, 5000), -1);
 }
 
 /* ---- runs ---- */
@@ -118,7 +118,7 @@ static void run_plain(outcome *out, const int32_t *prompt, int64_t prompt_tokens
     *out = (outcome){0};
     kvat_stretch stretch = {prompt_tokens, OUTPUT, 0, out->times, out->ids};
     out->run = (kvat_run){.prompt = prompt, .stretches = &stretch, .n_stretches = 1};
-    MUST(kvat_engine_run(&engine, &out->run, &fault));
+    MUST(kvat_llama_run(&engine, &out->run, &fault));
 }
 
 static void prompt_of(int32_t *prompt, int64_t n) {
@@ -156,7 +156,7 @@ static void marks_give_the_tokens_of_separate_runs(void **state) {
     kvat_stretch stretches[3];
     for (int i = 0; i < 3; i++) stretches[i] = (kvat_stretch){64 * (i + 1), OUTPUT, 0, times[i], ids[i]};
     kvat_run run = {.prompt = prompt, .stretches = stretches, .n_stretches = 3};
-    MUST(kvat_engine_run(&engine, &run, &fault));
+    MUST(kvat_llama_run(&engine, &run, &fault));
     for (int i = 0; i < 3; i++) {
         outcome plain;
         run_plain(&plain, prompt, 64 * (i + 1));
@@ -183,7 +183,7 @@ static void a_trimmed_cache_goes_on_bit_for_bit(void **state) {
     load(llama_name);
     prepare(&settings, 512, 1);
     prompt_of(prompt, 128);
-    assert_true(kvat_engine_can_trim(&engine));
+    assert_true(kvat_llama_can_trim(&engine));
 
     llama_memory_t memory = llama_get_memory(engine.context);
     assert_int_equal(llama_decode(engine.context, llama_batch_get_one(prompt, 64)), 0);
@@ -194,7 +194,7 @@ static void a_trimmed_cache_goes_on_bit_for_bit(void **state) {
     assert_int_equal(llama_decode(engine.context, llama_batch_get_one(prompt, 64)), 0);
     for (int32_t i = 0; i < 5; i++)
         assert_int_equal(llama_decode(engine.context, llama_batch_get_one(prompt + i, 1)), 0);
-    MUST(kvat_engine_trim(&engine, 64, &fault));
+    MUST(kvat_llama_trim(&engine, 64, &fault));
     assert_int_equal(llama_decode(engine.context, llama_batch_get_one(prompt + 64, 64)), 0);
     logits_of(trimmed, 512);
     assert_memory_equal(straight, trimmed, sizeof straight);
@@ -214,10 +214,10 @@ static void decode_goes_on_from_a_prefill(void **state) {
 
     kvat_stretch first = {100, 1, 0, times, ids};
     kvat_run run = {.prompt = prompt, .stretches = &first, .n_stretches = 1};
-    MUST(kvat_engine_run(&engine, &run, &fault));
+    MUST(kvat_llama_run(&engine, &run, &fault));
     kvat_stretch rest = {0, OUTPUT - 1, 0, times + 1, ids + 1};
     run = (kvat_run){.stretches = &rest, .n_stretches = 1};
-    MUST(kvat_engine_run(&engine, &run, &fault));
+    MUST(kvat_llama_run(&engine, &run, &fault));
     assert_memory_equal(ids, whole.ids, sizeof ids);
 }
 
@@ -231,7 +231,7 @@ static void equal_prompts_give_equal_tokens_in_all_sequences(void **state) {
         load(llama_name);
         prepare(&settings, 2 * 256, 2);
         assert_int_equal(engine.settings.kv_unified, unified);
-        assert_int_equal(kvat_engine_sequence_tokens(&engine), 256);
+        assert_int_equal(kvat_llama_sequence_tokens(&engine), 256);
         prompt_of(prompt, 100);
         run_plain(&both, prompt, 100);
         assert_memory_equal(both.ids, both.ids + OUTPUT, OUTPUT * sizeof *both.ids);
@@ -250,7 +250,7 @@ static void a_run_past_its_limit_stops_itself(void **state) {
     prompt_of(prompt, 4000);
     kvat_stretch stretch = {4000, OUTPUT, 0, times, NULL};
     kvat_run run = {.prompt = prompt, .stretches = &stretch, .n_stretches = 1, .limit_ns = 1};
-    MUST(kvat_engine_run(&engine, &run, &fault));
+    MUST(kvat_llama_run(&engine, &run, &fault));
     assert_true(run.timed_out);
     assert_int_equal(engine.depth, 0);
 }
@@ -272,7 +272,7 @@ static void a_cancelled_run_says_so(void **state) {
     kvat_stretch stretch = {4000, OUTPUT, 0, times, NULL};
     kvat_run run = {.prompt = prompt, .stretches = &stretch, .n_stretches = 1};
     engine.stop = always;
-    int failed = kvat_engine_run(&engine, &run, &fault);
+    int failed = kvat_llama_run(&engine, &run, &fault);
     engine.stop = NULL;
     assert_int_equal(failed, -1);
     assert_int_equal(fault.kind, KVAT_FAULT_CANCELLED);
@@ -289,7 +289,7 @@ static void what_does_not_fit_is_refused(void **state) {
     prompt_of(prompt, 300);
     kvat_stretch stretch = {250, OUTPUT, 0, times, NULL};
     kvat_run run = {.prompt = prompt, .stretches = &stretch, .n_stretches = 1};
-    assert_int_equal(kvat_engine_run(&engine, &run, &fault), -1);
+    assert_int_equal(kvat_llama_run(&engine, &run, &fault), -1);
     assert_int_equal(fault.kind, KVAT_FAULT_INVALID_SETTING);
     assert_non_null(strstr(fault.detail, "needs 257 tokens a sequence; the context has 256"));
 }
@@ -310,8 +310,8 @@ static void a_model_with_a_window_is_cut_back_only_with_the_full_cache(void **st
         kvat_fault fault = {0};
         settings.swa_full = full;
         prepare(&settings, 512, 1);
-        assert_int_equal(kvat_engine_can_trim(&engine), full);
-        assert_int_equal(kvat_engine_run(&engine, &run, &fault), full ? 0 : -1);
+        assert_int_equal(kvat_llama_can_trim(&engine), full);
+        assert_int_equal(kvat_llama_run(&engine, &run, &fault), full ? 0 : -1);
         if (!full) assert_int_equal(fault.kind, KVAT_FAULT_UNSUPPORTED);
     }
 }
@@ -332,7 +332,7 @@ static void settings_are_read_back_from_the_engine(void **state) {
     assert_int_equal(engine.settings.type_v, GGML_TYPE_F16);
     assert_int_equal(engine.settings.batch, 700);
     assert_int_equal(engine.settings.ubatch, 700);
-    assert_int_equal(kvat_engine_context_tokens(&engine), 768);
+    assert_int_equal(kvat_llama_context_tokens(&engine), 768);
     settings.flash = KVAT_FLASH_SETTING_OFF;
     settings.type_k = GGML_TYPE_F16;
     prepare(&settings, 700, 1);
@@ -347,12 +347,12 @@ static void impossible_settings_name_the_knob(void **state) {
     load(llama_name);
     settings.flash = KVAT_FLASH_SETTING_OFF;
     settings.type_v = GGML_TYPE_Q8_0;
-    assert_int_equal(kvat_engine_prepare(&engine, &settings, 256, 1, &fault), -1);
+    assert_int_equal(kvat_llama_prepare(&engine, &settings, 256, 1, &fault), -1);
     assert_int_equal(fault.kind, KVAT_FAULT_UNSUPPORTED);
     assert_string_equal(fault.knob, "cache-type-v");
     settings = standard();
     settings.swa_full = 1;
-    assert_int_equal(kvat_engine_prepare(&engine, &settings, 256, 1, &fault), -1);
+    assert_int_equal(kvat_llama_prepare(&engine, &settings, 256, 1, &fault), -1);
     assert_string_equal(fault.knob, "swa-full");
     assert_null(engine.context);
 }
@@ -372,7 +372,7 @@ static void a_context_beyond_memory_is_out_of_memory(void **state) {
     tight.rlim_cur = (rlim_t)4 << 30;
     assert_int_equal(setrlimit(RLIMIT_AS, &tight), 0);
     engine.log.quiet = true;
-    int failed = kvat_engine_prepare(&engine, &settings, 1 << 25, 1, &fault); /* 8 GiB of cache */
+    int failed = kvat_llama_prepare(&engine, &settings, 1 << 25, 1, &fault); /* 8 GiB of cache */
     engine.log.quiet = false;
     assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
     assert_int_equal(failed, -1);
@@ -405,7 +405,7 @@ static void the_cache_takes_the_bytes_that_are_known(void **state) {
         prepare(&settings, 4096, 1);
         if (!kvat_breakdown_get(&seen, engine.context)) skip();
         assert_int_equal(seen.kv_bytes, known[i].bytes);
-        assert_int_equal(kvat_engine_context_tokens(&engine), 4096);
+        assert_int_equal(kvat_llama_context_tokens(&engine), 4096);
     }
 }
 
@@ -413,8 +413,8 @@ static void foresight_gives_the_cache_of_a_window_model_to_the_byte(void **state
     (void)state;
     kvat_fault fault = {0};
     kvat_foresight *f = calloc(1, sizeof *f);
-    MUST(kvat_engine_open(&engine, gemma_name, true, &fault));
-    MUST(kvat_engine_foresee(f, &engine, &fault));
+    MUST(kvat_llama_open(&engine, gemma_name, true, &fault));
+    MUST(kvat_llama_foresee(f, &engine, &fault));
     assert_int_equal(f->window_tokens, 64);
     assert_false(f->can_trim);
     assert_int_equal(f->flash_auto, KVAT_FLASH_SETTING_ON);
@@ -446,7 +446,7 @@ static void a_model_whose_file_changed_is_not_loaded(void **state) {
     fputc(9, file);
     assert_int_equal(fputc(9, file), 9);
     fclose(file);
-    assert_int_equal(kvat_engine_open(&engine, llama_name, false, &fault), -1);
+    assert_int_equal(kvat_llama_open(&engine, llama_name, false, &fault), -1);
     assert_int_equal(fault.kind, KVAT_FAULT_BAD_MODEL);
     assert_non_null(strstr(fault.detail, "model changed"));
 }
