@@ -79,7 +79,7 @@ static json_t *safe_string(const char *text) {
     if (string) return string;
     char clean[256];
     size_t n = 0;
-    for (; text[n] && n < sizeof clean - 1; n++) clean[n] = text[n] < 0 ? '?' : text[n];
+    for (; n < sizeof clean - 1 && text[n]; n++) clean[n] = (unsigned char)text[n] < 0x80 ? text[n] : '?';
     clean[n] = '\0';
     return json_string(clean);
 }

@@ -354,6 +354,7 @@ static int check_asked(const kvat_llama *engine, const kvat_settings *asked, int
 int kvat_llama_prepare(kvat_llama *engine, const kvat_settings *asked, int64_t context_tokens, int64_t sequences,
                        kvat_fault *fault) {
     kvat_llama_unprepare(engine);
+    if (!engine->model) return kvat_fault_set(fault, KVAT_FAULT_INVALID_SETTING, NULL, "no model is loaded any more");
     if (check_asked(engine, asked, context_tokens, sequences, fault) != 0) return -1;
     kvat_log_watch_reset(&engine->log);
     struct llama_context_params params = kvat__llama_context_params(asked, context_tokens, sequences);

@@ -120,7 +120,8 @@ static void look_ahead(kvat_foresight *f, kvat_llama *engine, const look *l) {
     f->flash_auto = engine->log.flash == KVAT_FLASH_ON ? KVAT_FLASH_SETTING_ON : KVAT_FLASH_SETTING_OFF;
     f->window_tokens = llama_model_n_swa(l->model);
     f->can_trim = !llama_model_is_recurrent(l->model) && !llama_model_is_hybrid(l->model) && f->window_tokens == 0;
-    f->memory_known = known && find_groups(f, &engine->facts, base.kv_bytes) && groups_hold(f, l) &&
+    /* With a model in memory, the process itself could not be told from it. */
+    f->memory_known = known && !engine->model && find_groups(f, &engine->facts, base.kv_bytes) && groups_hold(f, l) &&
                       fit_compute(&f->flash, l, f->flash_auto) && fit_compute(&f->plain, l, KVAT_FLASH_SETTING_OFF);
     /* Without flash attention the scores of all heads are also copied to f16, in a work buffer that is in no breakdown.
      */

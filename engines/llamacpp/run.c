@@ -188,6 +188,7 @@ int kvat__llamacpp_run(json_t **result, void *data, kvat_serve *serve, const jso
     run_request r = {0};
     kvat_settings asked = engine->settings;
     worker->serve = serve;
+    if (!engine->context) return bad(fault, "no context is there any more: the model was changed by describe");
     int failed = kvat_settings_read(&asked, settings, KVAT_KNOB_REQUEST, fault);
     if (!failed) failed = kvat_llama_unchanged(engine, fault);
     if (!failed) failed = kvat_llama_set_threads(engine, &asked, fault);

@@ -359,6 +359,15 @@ class Contexts(Case):
             worker.call("prepare", settings={}, context_tokens=512, sequences=1)
         self.fails("invalid_setting", worker.call, "release", what="memory")
 
+    def test_describing_another_model_takes_the_context_away(self):
+        worker = self.prepared()
+        self.assertNotIn("memory_model", worker.call("describe", model=self.llama))
+        self.assertEqual(run(worker)["status"], "ok")
+        worker.call("describe", model=self.gemma)
+        self.fails("invalid_setting", run, worker)
+        self.fails("invalid_setting", worker.call, "prepare", settings={}, context_tokens=512, sequences=1)
+        worker.call("load", model=self.gemma, settings={})
+
     def test_a_window_refuses_marks_unless_its_cache_is_full(self):
         worker = self.worker()
         answer = worker.call("describe", model=self.gemma)
