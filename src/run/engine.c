@@ -266,7 +266,7 @@ static kvat_status resolve_by_model(size_t *index, kvat_buf *why, kvat_engine *c
         const char *pattern = answering_pattern(engines[i], model);
         if (!pattern) continue;
         *index = i;
-        kvat_buf_printf(why, "%s, because the model matches %s", engines[i]->title, pattern);
+        kvat_buf_printf(why, "engine %s, because the model matches %s", engines[i]->title, pattern);
         return KVAT_OK;
     }
     struct stat info;
@@ -284,7 +284,7 @@ kvat_status kvat_engine_resolve(kvat_engine **out, char **why, const char *name,
     kvat_buf reason = KVAT_BUF_INIT;
     kvat_status status = KVAT_OK;
     if (name && strchr(name, '/')) {
-        kvat_buf_printf(&reason, "%s, as asked", name);
+        kvat_buf_printf(&reason, "engine %s, as asked", name);
         status = engine_from_path(&engine, name, err);
         goto done;
     }

@@ -201,6 +201,12 @@ static double real_of(const json_t *object, const char *member, double otherwise
     return json_is_number(value) ? json_number_value(value) : otherwise;
 }
 
+/** The smaller of two limits, of which 0 is none. */
+static int64_t smaller_limit(int64_t a, int64_t b) {
+    if (a <= 0 || b <= 0) return a > b ? a : b;
+    return a < b ? a : b;
+}
+
 /** With request, hello, describe, profile and note in place: everything that follows from them. */
 static kvat_status complete(kvat__job *job, kvat_error *err) {
     const json_t *model = json_object_get(job->describe, "model");
@@ -219,6 +225,8 @@ static kvat_status complete(kvat__job *job, kvat_error *err) {
     job->delta = real_of(job->request, "delta", 0.01);
     job->p_good = real_of(job->request, "p_good", 0.95);
     job->trial_limit_ns = int_of(job->request, "trial_limit_ns", 0);
+    job->peak_limit_bytes =
+        smaller_limit(int_of(job->request, "max_memory_bytes", 0), job->profile->limit_memory_bytes);
     job->budget_ns = int_of(job->note, "budget_ns", 0);
     job->max_trials = int_of(job->note, "max_trials", 0);
     kvat_status status = kvat_knobs_parse(&job->knobs, json_object_get(job->describe, "knobs"), err);
@@ -306,9 +314,8 @@ static json_t *argv_json(const char *const *argv) {
 
 static kvat_status note_json(kvat__job *job, const kvat_tune_request *request, const kvat_machine *machine,
                              const char *why_engine, kvat_error *err) {
-    int64_t limit = request->max_memory_bytes > 0 ? request->max_memory_bytes : machine->memory_limit_bytes;
-    if (job->profile->limit_memory_bytes > 0 && job->profile->limit_memory_bytes < limit)
-        limit = job->profile->limit_memory_bytes;
+    int64_t asked = smaller_limit(request->max_memory_bytes, job->profile->limit_memory_bytes);
+    int64_t limit = asked > 0 ? asked : machine->memory_limit_bytes;
     job->note = json_pack("{s:I, s:I, s:I, s:s, s:o}", "budget_ns",
                           (json_int_t)(request->time_ns > 0 ? request->time_ns : 20 * 60 * KVAT_NS_PER_S), "max_trials",
                           (json_int_t)request->max_trials, "memory_limit_bytes", (json_int_t)limit, "why_engine",

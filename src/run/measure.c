@@ -264,6 +264,16 @@ static kvat_status reset_peak(trial *t, kvat_error *err) {
     return status;
 }
 
+static void refuse_peak(trial *t, int64_t bytes) {
+    kvat_buf text = KVAT_BUF_INIT;
+    kvat_buf_puts(&text, "peak memory ");
+    kvat_put_bytes(&text, bytes);
+    kvat_buf_puts(&text, " is over the limit of ");
+    kvat_put_bytes(&text, t->job->peak_limit_bytes);
+    set_status(t, KVAT_TRIAL_OOM_HOST, text.bytes ? text.bytes : "peak memory is over the limit");
+    kvat_buf_clear(&text);
+}
+
 /** Device bytes where devices are used, else host bytes: one source a run, named. */
 static kvat_status read_peak(trial *t, kvat_error *err) {
     kvat_call call = {0};
@@ -282,6 +292,7 @@ static kvat_status read_peak(trial *t, kvat_error *err) {
         t->m->record.peak_bytes = bytes;
         snprintf(t->m->peak_source, sizeof t->m->peak_source, "%s", source ? source : "");
         if (bytes <= 0) set_status(t, KVAT_TRIAL_INVALID, "the worker reported no peak memory");
+        if (t->job->peak_limit_bytes > 0 && bytes > t->job->peak_limit_bytes) refuse_peak(t, bytes);
     }
     kvat_call_clear(&call);
     return status;
@@ -347,6 +358,25 @@ static kvat_status take_settings(trial *t, kvat_error *err) {
     return status == KVAT_OK && !t->effective ? nomem(err) : status;
 }
 
+/** Holds every cell against the profile's own limits on latency: a configuration that misses one is no candidate. */
+static void check_slo(trial *t) {
+    const kvat_profile *profile = t->job->profile;
+    for (size_t i = 0; i < t->m->n_samples && t->m->record.status == KVAT_TRIAL_OK; i++) {
+        const kvat_sample *sample = &t->m->samples[i];
+        bool late = profile->limit_ttft_ns > 0 && sample->ttft_ns > profile->limit_ttft_ns;
+        double itl_ns = 1e9 * (double)profile->cells[i].sequences / sample->decode_tok_per_s;
+        bool slow = profile->limit_itl_ns > 0 && itl_ns > (double)profile->limit_itl_ns;
+        if (!late && !slow) continue;
+        kvat_buf text = KVAT_BUF_INIT;
+        kvat_buf_puts(&text, late ? "time to first token " : "time between tokens ");
+        kvat_put_duration(&text, late ? sample->ttft_ns : (int64_t)itl_ns);
+        kvat_buf_puts(&text, " is over the limit of ");
+        kvat_put_duration(&text, late ? profile->limit_ttft_ns : profile->limit_itl_ns);
+        set_status(t, KVAT_TRIAL_INVALID, text.bytes ? text.bytes : "over a limit of the profile");
+        kvat_buf_clear(&text);
+    }
+}
+
 /** Puts what the stages gathered into the record. */
 static kvat_status finish(trial *t, kvat_error *err) {
     kvat__measurement *m = t->m;
@@ -397,6 +427,7 @@ kvat_status kvat__session_measure(kvat__measurement *out, kvat__session *session
     if (going(&t, status)) status = reset_peak(&t, err);
     if (going(&t, status)) status = measure_groups(&t, err);
     if (going(&t, status)) status = read_peak(&t, err);
+    if (going(&t, status)) check_slo(&t);
     session->used = session->worker != NULL;
     if (status == KVAT_OK) status = finish(&t, err);
     json_decref(t.process);

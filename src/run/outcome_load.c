@@ -156,7 +156,8 @@ static double median_score(const kvat_entry *entry, const kvat_profile *p) {
  * medians are compared, without an interval. `entries` are still in the order of the configurations. */
 static void compare_plainly(kvat_outcome *o, const gathering *g) {
     double origin = NAN;
-    bool all = o->entries[0].standing.clean_runs > 0 && isnan(o->entries[0].score); /* the rest is relative to another */
+    bool all =
+        o->entries[0].standing.clean_runs > 0 && isnan(o->entries[0].score); /* the rest is relative to another */
     for (size_t i = 0; i < o->n_entries && isnan(origin); i++) origin = median_score(&o->entries[i], g->job->profile);
     for (size_t i = 0; i < o->n_entries; i++) {
         kvat_entry *entry = &o->entries[i];
@@ -253,8 +254,8 @@ static void put_sure(kvat_buf *out, const kvat_outcome *o, size_t tried) {
         kvat_buf_printf(out, "too few runs of the %zu configurations tried to say how sure", tried);
         return;
     }
-    kvat_buf_printf(out, "%.0f %% sure it is within %.3g %% of the best of %zu", floor(100 * o->p_good),
-                    100 * o->delta, tried);
+    kvat_buf_printf(out, "%.0f %% sure it is within %.3g %% of the best of %zu", floor(100 * o->p_good), 100 * o->delta,
+                    tried);
 }
 
 static void decide(kvat_outcome *o, const kvat__drive_view *view, kvat_buf *why) {

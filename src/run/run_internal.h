@@ -31,6 +31,7 @@ typedef struct kvat__job {
     double delta, p_good;
     uint64_t seed, world_seed;
     int64_t budget_ns, max_trials, trial_limit_ns;
+    int64_t peak_limit_bytes; /**< hard limit on the peak of a trial, 0 none */
 } kvat__job;
 
 kvat_status kvat__job_from_request(kvat__job **out, const kvat_tune_request *request, const json_t *hello,

@@ -302,10 +302,11 @@ static kvat_status add_run(tuning *t, const char *identity, kvat_error *err) {
     if (status == KVAT_OK) {
         if (!t->job->virtual_clock) utc_now(created);
         const char *name = json_string_value(json_object_get(json_object_get(t->describe, "model"), "name"));
+        const char *engine = json_string_value(json_object_get(json_object_get(t->hello, "engine"), "name"));
         kvat_run_record record = {.identity = identity,
                                   .created_utc = created,
                                   .model_name = name ? name : "?",
-                                  .engine_name = t->engine->name,
+                                  .engine_name = engine ? engine : t->engine->name,
                                   .profile_name = t->job->profile->name,
                                   .request_json = texts[DOC_REQUEST].bytes,
                                   .engine_json = texts[DOC_HELLO].bytes,
