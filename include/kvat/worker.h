@@ -8,7 +8,7 @@
  * What a worker does wrong is data: kvat_worker_call() returns KVAT_OK with a kvat_call that says what happened. An error status
  * means that this side failed (no memory, no processes, interrupted).
  *
- * One thread; each worker owns its libuv loop. Signals are not touched: a cancel flag (kvat_cancel) is polled ten times a second.
+ * One thread, which has to outlive its workers (they die with it); each worker owns its libuv loop. Signals are not touched: a cancel flag (kvat_cancel) is polled ten times a second.
  */
 #ifndef KVAT_WORKER_H
 #define KVAT_WORKER_H

@@ -253,7 +253,7 @@ static void answer_end(kvat_call *call, kvat_worker *worker, bool first) {
 /* Waits for the answer: KVAT_OK with the outcome in `call`, or this side's failure. */
 static kvat_status await_answer(kvat_call *call, kvat_worker *worker, const char *method, int64_t deadline_ns,
                                 kvat_error *err) {
-    const int64_t deadline = kvat_now_ns() + deadline_ns;
+    const int64_t deadline = kvat_now_ns() + least(deadline_ns, INT64_MAX / 2);
     const bool first = !strcmp(method, "initialize");
     kvat__process *p = &worker->process;
     for (;;) {

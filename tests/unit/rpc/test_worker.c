@@ -180,6 +180,34 @@ static void environment_and_launch_prefix_reach_the_program(void **state) {
     }
 }
 
+static void a_worker_in_another_language_is_a_worker(void **state) {
+    (void)state;
+    const char *command[] = {"python3", KVAT_SOURCE_DIR "/examples/echo_worker.py", NULL};
+    kvat_worker *worker = NULL;
+    kvat_error err = KVAT_ERROR_INIT;
+    if (kvat_worker_spawn(&worker, &(kvat_worker_options){.command = command}, &err) != KVAT_OK)
+        fail_msg("%s", err.message);
+    expect_fine(worker, "initialize");
+    kvat_call result = {0};
+    json_t *params = json_pack("{s:{s:s},s:i}", "settings", "pace", "brisk", "context_tokens", 100);
+    assert_int_equal(kvat_worker_call(&result, worker, "prepare", params, CALL_NS, NULL), KVAT_OK);
+    assert_int_equal(result.outcome, KVAT_CALL_OK);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(result.result, "effective"), "pace")),
+                        "brisk");
+    kvat_call_clear(&result);
+    params = json_pack("{s:{s:i},s:i}", "tokens", "count", 40, "output_tokens", 3);
+    assert_int_equal(kvat_worker_call(&result, worker, "run", params, CALL_NS, NULL), KVAT_OK);
+    assert_int_equal(result.outcome, KVAT_CALL_OK);
+    const json_t *sequence = json_array_get(json_object_get(result.result, "sequences"), 0);
+    assert_int_equal(json_array_size(json_object_get(sequence, "token_ns")), 3);
+    kvat_call_clear(&result);
+    result = call(worker, "fly", CALL_NS);
+    assert_int_equal(result.outcome, KVAT_CALL_FAULT);
+    assert_int_equal(result.code, -32601);
+    kvat_call_clear(&result);
+    kvat_worker_free(worker);
+}
+
 static void a_program_that_cannot_be_started_is_an_engine_error(void **state) {
     (void)state;
     static const char *const programs[] = {"/nowhere/at/all", "kvat-no-such-program", "/etc/passwd", "/"};
@@ -376,6 +404,7 @@ int main(void) {
         cmocka_unit_test(a_second_answer_breaks_the_protocol_at_the_next_call),
         cmocka_unit_test(progress_reaches_the_caller),
         cmocka_unit_test(environment_and_launch_prefix_reach_the_program),
+        cmocka_unit_test(a_worker_in_another_language_is_a_worker),
         cmocka_unit_test(a_program_that_cannot_be_started_is_an_engine_error),
         cmocka_unit_test(a_flood_on_standard_error_is_drained_without_growing),
         cmocka_unit_test(lines_are_bounded_as_asked),
