@@ -10,7 +10,8 @@ setup: ## install what building and testing need (asks before sudo, unless CI or
 	@scripts/setup.sh build test lint
 
 build: ## build kvat and its workers (release), libllama once into the cache
-	@scripts/build.sh release
+	@scripts/setup.sh build
+	@scripts/build.sh release --no-tests
 
 demo: ## install what is missing, build, tune a synthetic GPT-2, show where the report is
 	@scripts/setup.sh build

@@ -1,20 +1,19 @@
 #!/usr/bin/env bash
 # Configures and builds one preset. libllama is taken from the system when its CMake package is there, else
-# built once into the cache. Arguments: PRESET [--peers] [TARGET…]
+# built once into the cache. Arguments: PRESET [--no-tests]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-preset=${1:?usage: build.sh PRESET [--peers] [TARGET...]}
+preset=${1:?usage: build.sh PRESET [--no-tests]}
 shift
-peers=()
-if [ "${1:-}" = --peers ]; then
-    peers=(--peers)
-    shift
-fi
 args=()
+case ${1:-} in
+--no-tests) args+=(-DKVAT_TESTS=OFF) ;;
+*) [ "$preset" = fuzz ] || args+=(-DKVAT_TESTS=ON) ;;
+esac
 if [ "$preset" != fuzz ]; then
     if [ -z "${KVAT_LLAMA_PREFIX:-}" ]; then
-        KVAT_LLAMA_PREFIX=$(engines/llamacpp/find-libllama.sh "${peers[@]}")
+        KVAT_LLAMA_PREFIX=$(engines/llamacpp/find-libllama.sh)
     fi
     export KVAT_LLAMA_PREFIX
     args+=("-DKVAT_LLAMA_PREFIX=$KVAT_LLAMA_PREFIX")
@@ -25,9 +24,7 @@ if ! cmake --preset "$preset" "${args[@]}" >"$log" 2>&1; then
     cat "$log" >&2
     exit 1
 fi
-targets=()
-for target in "$@"; do targets+=(--target "$target"); done
-if ! cmake --build --preset "$preset" "${targets[@]}" >"$log" 2>&1; then
+if ! cmake --build --preset "$preset" >"$log" 2>&1; then
     cat "$log" >&2
     exit 1
 fi

@@ -184,7 +184,7 @@ static json_t *describe_memory(const kvat_foresight *f) {
                      "kv_groups", describe_groups(f), "types", describe_types(), "weight_bytes",
                      (json_int_t)f->weight_bytes, "fixed_bytes", (json_int_t)(f->process_bytes + f->flash.fixed_bytes),
                      "ubatch_token_bytes", (json_int_t)(f->flash.token_bytes + f->flash.cell_bytes * TYPICAL_CELLS),
-                     "batch_token_bytes", 0, "process_bytes", (json_int_t)f->process_bytes, "compute_by_flash_attn",
+                     "batch_token_bytes", 0, "process_bytes", (json_int_t)f->process_bytes, "compute_by_attention",
                      "on", describe_fit(on ? &f->flash : &f->plain), "off", describe_fit(&f->plain));
 }
 

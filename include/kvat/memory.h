@@ -8,7 +8,9 @@
  *   window layers: pad(min(cells, window + ubatch)) in place of the cells of one cache, unless the full window is kept;
  *            the windows of sequences that share one cache lie side by side: window × sequences,
  *   row(type, n) = n / block × bytes.
- * Checked byte for byte against the engine's own breakdown in tests/engines.
+ * Compute buffers = ubatch × ubatch_token_bytes, or, where the worker tells them apart by kind of attention, fixed +
+ * ubatch × (ubatch_token_bytes + cells × ubatch_cell_bytes). Checked byte for byte against the engine's own breakdown
+ * in tests/engines.
  */
 #ifndef KVAT_MEMORY_H
 #define KVAT_MEMORY_H
@@ -36,6 +38,7 @@ typedef struct kvat_memory_setup {
     int64_t batch_tokens;  /**< logical batch; 0 unknown */
     bool unified;          /**< sequences share one cache */
     bool window_full;      /**< window layers keep every cell */
+    const char *attention; /**< value of the knob whose concept is "attention"; NULL unknown */
 } kvat_memory_setup;
 
 typedef struct kvat_memory_forecast {

@@ -26,7 +26,16 @@ typedef struct element_type {
     int64_t block, bytes;
 } element_type;
 
+/** Compute buffers under one kind of attention. */
+typedef struct compute_kind {
+    char attention[TYPE_NAME_BYTES + 1];
+    int64_t fixed_bytes, ubatch_token_bytes, ubatch_cell_bytes;
+} compute_kind;
+
 struct kvat_memory_model {
+    int64_t process_bytes; /**< fixed_bytes without any compute buffer; used with `kinds` */
+    compute_kind *kinds;
+    size_t n_kinds;
     int64_t cell_padding, weight_bytes, fixed_bytes, ubatch_token_bytes, batch_token_bytes;
     kv_group *groups;
     size_t n_groups;
@@ -96,6 +105,40 @@ static kvat_status read_types(kvat_memory_model *model, kvat_json_at at, kvat_er
     return KVAT_OK;
 }
 
+static kvat_status read_kind(compute_kind *kind, const char *name, const json_t *json, kvat_error *err) {
+    char path[TYPE_NAME_BYTES + 48];
+    if (*name == '\0' || strlen(name) > TYPE_NAME_BYTES)
+        return kvat_fail(err, KVAT_ERR_DATA, "memory_model.compute_by_attention: expected names of 1 to %d bytes",
+                         TYPE_NAME_BYTES);
+    snprintf(kind->attention, sizeof kind->attention, "%s", name);
+    snprintf(path, sizeof path, "memory_model.compute_by_attention.%s", kind->attention);
+    kvat_json_at at = {json, path};
+    kvat_status status = kvat_json_get_int(&kind->fixed_bytes, at, "fixed_bytes", 0, INT64_MAX, false, err);
+    if (status == KVAT_OK)
+        status = kvat_json_get_int(&kind->ubatch_token_bytes, at, "ubatch_token_bytes", 0, INT64_MAX, false, err);
+    if (status == KVAT_OK)
+        status = kvat_json_get_int(&kind->ubatch_cell_bytes, at, "ubatch_cell_bytes", 0, INT64_MAX, false, err);
+    return status;
+}
+
+static kvat_status read_kinds(kvat_memory_model *model, kvat_json_at at, kvat_error *err) {
+    json_t *object = NULL, *json;
+    const char *name;
+    kvat_status status = kvat_json_get_object(&object, at, "compute_by_attention", false, err);
+    if (status != KVAT_OK || !object) return status;
+    size_t n = json_object_size(object);
+    if (n > TYPES_MAX)
+        return kvat_fail(err, KVAT_ERR_DATA, "memory_model.compute_by_attention: expected at most %d, not %zu",
+                         TYPES_MAX, n);
+    model->kinds = calloc(n + 1, sizeof *model->kinds);
+    if (!model->kinds) return no_memory(err);
+    json_object_foreach(object, name, json) {
+        status = read_kind(&model->kinds[model->n_kinds++], name, json, err);
+        if (status != KVAT_OK) return status;
+    }
+    return KVAT_OK;
+}
+
 static kvat_status read_model(kvat_memory_model *model, kvat_json_at at, kvat_error *err) {
     const struct {
         const char *member;
@@ -105,6 +148,7 @@ static kvat_status read_model(kvat_memory_model *model, kvat_json_at at, kvat_er
         {"cell_padding", &model->cell_padding, 1, PADDING_MAX},
         {"weight_bytes", &model->weight_bytes, 0, INT64_MAX},
         {"fixed_bytes", &model->fixed_bytes, 0, INT64_MAX},
+        {"process_bytes", &model->process_bytes, 0, INT64_MAX},
         {"ubatch_token_bytes", &model->ubatch_token_bytes, 0, INT64_MAX},
         {"batch_token_bytes", &model->batch_token_bytes, 0, INT64_MAX},
     };
@@ -114,6 +158,7 @@ static kvat_status read_model(kvat_memory_model *model, kvat_json_at at, kvat_er
         status = kvat_json_get_int(sizes[i].value, at, sizes[i].member, sizes[i].low, sizes[i].high, false, err);
     if (status == KVAT_OK) status = read_types(model, at, err);
     if (status == KVAT_OK) status = read_groups(model, at, err);
+    if (status == KVAT_OK) status = read_kinds(model, at, err);
     return status;
 }
 
@@ -132,6 +177,7 @@ void kvat_memory_model_free(kvat_memory_model *model) {
     if (!model) return;
     free(model->groups);
     free(model->types);
+    free(model->kinds);
     free(model);
 }
 
@@ -177,12 +223,29 @@ static bool add_group(int64_t *bytes, const layout *lay, const kv_group *group) 
     return !__builtin_mul_overflow(cells, group->layers, &cells) && add_product(bytes, cells, row);
 }
 
+/** The compute buffers of the setup's kind of attention, or NULL: the plain slope serves. */
+static const compute_kind *kind_of(const kvat_memory_model *model, const char *attention) {
+    for (size_t i = 0; attention && i < model->n_kinds; i++)
+        if (strcmp(model->kinds[i].attention, attention) == 0) return &model->kinds[i];
+    return NULL;
+}
+
+static bool add_compute(int64_t *bytes, const layout *lay, const compute_kind *kind) {
+    int64_t ubatch = lay->setup->ubatch_tokens, a_token = 0;
+    if (!kind) return add_product(bytes, lay->model->ubatch_token_bytes, ubatch);
+    return add_product(&a_token, kind->ubatch_token_bytes, 1) &&
+           add_product(&a_token, kind->ubatch_cell_bytes, lay->cells) && add_product(bytes, kind->fixed_bytes, 1) &&
+           add_product(bytes, a_token, ubatch);
+}
+
 static bool sum_up(kvat_memory_forecast *forecast, const layout *lay) {
     const kvat_memory_model *model = lay->model;
-    *forecast = (kvat_memory_forecast){.weight_bytes = model->weight_bytes, .total_bytes = model->fixed_bytes};
+    const compute_kind *kind = kind_of(model, lay->setup->attention);
+    *forecast = (kvat_memory_forecast){.weight_bytes = model->weight_bytes,
+                                       .total_bytes = kind ? model->process_bytes : model->fixed_bytes};
     for (size_t i = 0; i < model->n_groups; i++)
         if (!add_group(&forecast->kv_bytes, lay, &model->groups[i])) return false;
-    return add_product(&forecast->compute_bytes, model->ubatch_token_bytes, lay->setup->ubatch_tokens) &&
+    return add_compute(&forecast->compute_bytes, lay, kind) &&
            add_product(&forecast->compute_bytes, model->batch_token_bytes, lay->setup->batch_tokens) &&
            add_product(&forecast->total_bytes, forecast->weight_bytes, 1) &&
            add_product(&forecast->total_bytes, forecast->kv_bytes, 1) &&

@@ -116,6 +116,7 @@ static kvat_status forecast_one(int64_t *bytes, const kvat__job *job, const kvat
         .sequences = kvat_profile_sequences(job->profile),
         .ubatch_tokens = number_of(job, config, "batch.physical"),
         .batch_tokens = number_of(job, config, "batch.logical"),
+        .attention = value_of(job, config, "attention"),
         .unified = is_on(value_of(job, config, "kv.unified"), true),
         .window_full = is_on(value_of(job, config, "kv.window_full"), false),
     };

@@ -127,7 +127,7 @@ class Describe(Case):
             rows = {name: lambda n, t=t: n // t["block"] * t["bytes"] for name, t in memory["types"].items()}
             kv = sum(g["layers"] * cells * (rows[key](g["k_elements"]) + rows[value](g["v_elements"])) for g in memory["kv_groups"])
             self.assertEqual(answer["memory"]["kv_bytes"], kv)
-            fit = memory["compute_by_flash_attn"][flash]
+            fit = memory["compute_by_attention"][flash]
             compute = fit["fixed_bytes"] + 256 * (fit["ubatch_token_bytes"] + fit["ubatch_cell_bytes"] * cells)
             self.assertGreater(compute, 0.9 * answer["memory"]["compute_bytes"])
 

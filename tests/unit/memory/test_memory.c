@@ -49,6 +49,38 @@ static int64_t kv_bytes(const kvat_memory_model *model, kvat_memory_setup setup)
     return forecast.kv_bytes;
 }
 
+static void compute_follows_the_kind_of_attention(void **state) {
+    (void)state;
+    kvat_memory_model *model = model_of("{\"cell_padding\":256,\"kv_groups\":[]," TYPES
+                                        ",\"weight_bytes\":1000,\"fixed_bytes\":5000,\"process_bytes\":70,\"ubatch_"
+                                        "token_bytes\":9,\"compute_by_attention\":{"
+                                        "\"on\":{\"fixed_bytes\":3,\"ubatch_token_bytes\":11},\"off\":{\"ubatch_token_"
+                                        "bytes\":11,\"ubatch_cell_bytes\":2}}}");
+    static const struct {
+        const char *attention;
+        int64_t compute_bytes, total_bytes;
+    } cases[] = {
+        {"on", 3 + 10 * 11, 70 + 1000 + 113},
+        {"off", 10 * (11 + 512 * 2), 70 + 1000 + 10350}, /* 300 tokens take 512 cells */
+        {"other", 10 * 9, 5000 + 1000 + 90},
+        {NULL, 10 * 9, 5000 + 1000 + 90},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvat_memory_setup setup = {.type_k = "f16",
+                                   .type_v = "f16",
+                                   .context_tokens = 300,
+                                   .sequences = 1,
+                                   .ubatch_tokens = 10,
+                                   .unified = true,
+                                   .attention = cases[i].attention};
+        kvat_memory_forecast forecast;
+        assert_int_equal(kvat_memory_forecast_make(&forecast, model, &setup, NULL), KVAT_OK);
+        assert_int_equal(forecast.compute_bytes, cases[i].compute_bytes);
+        assert_int_equal(forecast.total_bytes, cases[i].total_bytes);
+    }
+    kvat_memory_model_free(model);
+}
+
 /* What llama.cpp reports for a Qwen2 of 0.5 B parameters: 24 layers, 128 elements of K and V a layer and token. */
 static void kv_bytes_are_those_of_the_engine(void **state) {
     (void)state;
@@ -278,6 +310,7 @@ int main(void) {
         cmocka_unit_test(impossible_setups_are_refused),
         cmocka_unit_test(huge_models_overflow_nowhere),
         cmocka_unit_test(window_beyond_counting_is_the_whole_cache),
+        cmocka_unit_test(compute_follows_the_kind_of_attention),
         cmocka_unit_test(parsing_survives_every_failing_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
