@@ -139,7 +139,7 @@ static void window_layers_keep_the_window_and_one_physical_batch(void **state) {
                                    cases[i].ubatch_tokens,
                                    0,
                                    cases[i].unified,
-                                   cases[i].window_full};
+                                   cases[i].window_full, NULL};
         assert_int_equal(kv_bytes(model, setup), 4 * (cases[i].full_cells + cases[i].window_cells));
     }
     kvat_memory_model_free(model);
@@ -149,7 +149,7 @@ static void total_is_the_sum_of_all_parts(void **state) {
     (void)state;
     kvat_memory_model *model = model_of(qwen);
     kvat_memory_forecast forecast;
-    kvat_memory_setup setup = {"f16", "f16", 4096, 1, 512, 2048, false, false};
+    kvat_memory_setup setup = {"f16", "f16", 4096, 1, 512, 2048, false, false, NULL};
     assert_int_equal(kvat_memory_forecast_make(&forecast, model, &setup, NULL), KVAT_OK);
     assert_int_equal(forecast.weight_bytes, 531000000);
     assert_int_equal(forecast.compute_bytes, 512 * 40000 + 2048 * 7);
