@@ -376,21 +376,6 @@ static double grid_ratio(const gathering *g, int64_t elapsed_ns) {
     return (double)elapsed_ns / total;
 }
 
-static kvat_status copy_left_out(kvat_outcome *o, const json_t *note, kvat_error *err) {
-    const json_t *list = json_object_get(note, "left_out");
-    o->left_out = calloc(json_array_size(list) + 1, sizeof *o->left_out);
-    if (!o->left_out) return nomem(err);
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *item = json_array_get(list, i);
-        kvat_left_out *left = &o->left_out[o->n_left_out++];
-        left->label = dup_or_empty(json_string_value(json_object_get(item, "label")));
-        left->reason = dup_or_empty(json_string_value(json_object_get(item, "reason")));
-        left->forecast_bytes = (int64_t)json_integer_value(json_object_get(item, "forecast_bytes"));
-        if (!left->label || !left->reason) return nomem(err);
-    }
-    return KVAT_OK;
-}
-
 /** The plain facts of a job; the outcome takes profile, knobs and space over from it. */
 static kvat_status take_job(kvat_outcome *o, kvat__job *job, kvat_error *err) {
     const json_t *model = json_object_get(job->describe, "model");
@@ -413,7 +398,7 @@ static kvat_status take_job(kvat_outcome *o, kvat__job *job, kvat_error *err) {
     if (!o->request || !o->engine || !o->model || !o->environment || !o->engine_name || !o->model_name ||
         (file && !o->model_file) || !argv_kept)
         return nomem(err);
-    return copy_left_out(o, job->note, err);
+    return kvat__left_out_copy(o, job->note, err);
 }
 
 static kvat_status make_entries(kvat_outcome *o, const gathering *g, const kvat__drive_view *view, kvat_error *err) {
@@ -495,7 +480,7 @@ static kvat_status conclude(kvat_outcome *o, gathering *g, kvat__drive *drive, k
     o->measured_ns = g->measured_ns;
     o->grid_ratio = grid_ratio(g, o->elapsed_ns);
     o->peak_source = dup_or_empty(g->peak_source);
-    return o->why && o->peak_source ? KVAT_OK : nomem(err);
+    return o->why && o->peak_source ? kvat__left_out_add_ruled_out(o, err) : nomem(err);
 }
 
 typedef struct loading {

@@ -184,4 +184,10 @@ kvat_status kvat__replay_run(kvat__replay *replay, kvat_store *store, int64_t ru
 /** An outcome of a job before anything is measured: heading and dry run. */
 kvat_status kvat__outcome_of_job(kvat_outcome **out, const kvat__job *job, kvat_error *err);
 
+/* ---- left_out.c ---- */
+/** Those the job's note names: they were not even raced. */
+kvat_status kvat__left_out_copy(kvat_outcome *outcome, const json_t *note, kvat_error *err);
+/** Adds those that the search ruled out before their first run, because a smaller one ran out of memory. */
+kvat_status kvat__left_out_add_ruled_out(kvat_outcome *outcome, kvat_error *err);
+
 #endif
