@@ -213,6 +213,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--prefill", type=int, default=512, help="tokens of the prefill test")
     parser.add_argument("--depth", type=int, default=256, help="depth at which the decode test starts")
     parser.add_argument("--decode", type=int, default=48, help="tokens of the decode test")
+    parser.add_argument("--only", default="", help="only configurations whose name has this in it")
     parser.add_argument("--llama-bench", default=find_llama_bench(), help="the peer (default: of KVAT_LLAMA_PREFIX)")
     args = parser.parse_args()
     if not args.llama_bench:
@@ -235,6 +236,7 @@ def main() -> int:
         Config("threads 1", 1),
         Config("ubatch-size 128, flash-attn off", threads, ubatch=128, flash="off"),
     ]
+    configs = [config for config in configs if args.only in config.name]
     before = machine()
     pairs = measure(args, configs, facts, env)
     results = {name: summarise(taken) for name, taken in pairs.items() if taken}
