@@ -139,7 +139,8 @@ static void window_layers_keep_the_window_and_one_physical_batch(void **state) {
                                    cases[i].ubatch_tokens,
                                    0,
                                    cases[i].unified,
-                                   cases[i].window_full, NULL};
+                                   cases[i].window_full,
+                                   NULL};
         assert_int_equal(kv_bytes(model, setup), 4 * (cases[i].full_cells + cases[i].window_cells));
     }
     kvat_memory_model_free(model);
@@ -161,7 +162,7 @@ static void model_without_cache_has_none(void **state) {
     (void)state;
     kvat_memory_model *model = model_of("{\"kv_groups\":[]," TYPES ",\"weight_bytes\":5}");
     kvat_memory_forecast forecast;
-    kvat_memory_setup setup = {"f16", "f16", 4096, 1, 0, 0, false, false};
+    kvat_memory_setup setup = {"f16", "f16", 4096, 1, 0, 0, false, false, NULL};
     assert_int_equal(kvat_memory_forecast_make(&forecast, model, &setup, NULL), KVAT_OK);
     assert_int_equal(forecast.kv_bytes, 0);
     assert_int_equal(forecast.total_bytes, 5);
@@ -231,18 +232,18 @@ static void impossible_setups_are_refused(void **state) {
         kvat_memory_setup setup;
         const char *says;
     } cases[] = {
-        {{"q9", "f16", 1, 1, 0, 0, false, false}, "memory_model.types: no type \"q9\""},
-        {{"f16", NULL, 1, 1, 0, 0, false, false}, "memory_model.types: no type \"\""},
-        {{"q8_0", "f16", 1, 1, 0, 0, false, false},
+        {{"q9", "f16", 1, 1, 0, 0, false, false, NULL}, "memory_model.types: no type \"q9\""},
+        {{"f16", NULL, 1, 1, 0, 0, false, false, NULL}, "memory_model.types: no type \"\""},
+        {{"q8_0", "f16", 1, 1, 0, 0, false, false, NULL},
          "kv_groups[0].k_elements: 80 is not divisible by the block of q8_0, 32"},
-        {{"f16", "f16", 0, 1, 0, 0, false, false}, "at least 1"},
-        {{"f16", "f16", 1, 0, 0, 0, false, false}, "at least 1"},
-        {{"f16", "f16", 1, 1, -1, 0, false, false}, "at least 0"},
-        {{"f16", "f16", INT64_MAX, 1, 0, 0, false, false}, "beyond 2^63"},
-        {{"f16", "f16", INT64_MAX / 128, 1, 0, 0, false, false}, "beyond 2^63"},
-        {{"f16", "f16", 1, INT64_MAX / 256, 0, 0, false, false}, "beyond 2^63"},
-        {{"f16", "f16", 1, 1, INT64_MAX, 0, false, false}, "beyond 2^63"},
-        {{"f16", "f16", 1, 1, 0, INT64_MAX, false, false}, "beyond 2^63"},
+        {{"f16", "f16", 0, 1, 0, 0, false, false, NULL}, "at least 1"},
+        {{"f16", "f16", 1, 0, 0, 0, false, false, NULL}, "at least 1"},
+        {{"f16", "f16", 1, 1, -1, 0, false, false, NULL}, "at least 0"},
+        {{"f16", "f16", INT64_MAX, 1, 0, 0, false, false, NULL}, "beyond 2^63"},
+        {{"f16", "f16", INT64_MAX / 128, 1, 0, 0, false, false, NULL}, "beyond 2^63"},
+        {{"f16", "f16", 1, INT64_MAX / 256, 0, 0, false, false, NULL}, "beyond 2^63"},
+        {{"f16", "f16", 1, 1, INT64_MAX, 0, false, false, NULL}, "beyond 2^63"},
+        {{"f16", "f16", 1, 1, 0, INT64_MAX, false, false, NULL}, "beyond 2^63"},
     };
     kvat_memory_model *model =
         model_of("{\"cell_padding\":256,\"kv_groups\":[{\"layers\":2,\"k_elements\":80,\"v_elements\":64}]," TYPES
@@ -266,7 +267,7 @@ static void huge_models_overflow_nowhere(void **state) {
         "9223372036854775807}}}",
         "{\"kv_groups\":[],\"weight_bytes\":9223372036854775807,\"fixed_bytes\":1," TYPES "}",
     };
-    kvat_memory_setup setup = {"f16", "f16", 4096, 4, 512, 512, false, false};
+    kvat_memory_setup setup = {"f16", "f16", 4096, 4, 512, 512, false, false, NULL};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         kvat_memory_model *model = model_of(cases[i]);
         kvat_memory_forecast forecast;
@@ -280,7 +281,7 @@ static void window_beyond_counting_is_the_whole_cache(void **state) {
     kvat_memory_model *model =
         model_of("{\"kv_groups\":[{\"layers\":1,\"k_elements\":1,\"v_elements\":1,\"window_tokens\":"
                  "9223372036854775807}]," TYPES "}");
-    kvat_memory_setup setup = {"f16", "f16", 100, 4, 512, 0, true, false};
+    kvat_memory_setup setup = {"f16", "f16", 100, 4, 512, 0, true, false, NULL};
     assert_int_equal(kv_bytes(model, setup), 400);
     kvat_memory_model_free(model);
 }
