@@ -255,6 +255,19 @@ static kvat_status prepare(trial *t, const kvat__cell_group *group, int64_t cont
 
 /* ---- memory ---- */
 
+/** The context of the trial before would count into this one's peak. A worker without `release` replaces it in
+ * `prepare`. */
+static kvat_status release_context(trial *t, kvat_error *err) {
+    if (!t->s->used) return KVAT_OK;
+    kvat_call call = {0};
+    json_t *params = json_pack("{s:s}", "what", "context");
+    kvat_status status = kvat__session_call(&call, t->s, "release", params, SHORT_DEADLINE_NS, err);
+    bool refused = call.outcome == KVAT_CALL_FAULT;
+    if (status == KVAT_OK && call.outcome != KVAT_CALL_OK && !refused) status = fail_with(t, &call, err);
+    kvat_call_clear(&call);
+    return status;
+}
+
 static kvat_status reset_peak(trial *t, kvat_error *err) {
     kvat_call call = {0};
     kvat_status status =
@@ -424,6 +437,7 @@ kvat_status kvat__session_measure(kvat__measurement *out, kvat__session *session
     if (going(&t, status)) status = ready_worker(&t, err);
     if (going(&t, status)) status = ready_model(&t, err);
     if (going(&t, status)) status = kvat__session_ensure_prompts(session, job->profile, err);
+    if (going(&t, status)) status = release_context(&t, err);
     if (going(&t, status)) status = reset_peak(&t, err);
     if (going(&t, status)) status = measure_groups(&t, err);
     if (going(&t, status)) status = read_peak(&t, err);
