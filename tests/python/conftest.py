@@ -1,0 +1,10 @@
+"""Marks of tests that need more than the kvat program."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "engine: needs a real engine: the llama.cpp worker, and llama-server for some")
+    config.addinivalue_line("markers", "browser: needs a headless Chromium")
