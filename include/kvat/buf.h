@@ -58,11 +58,11 @@ KVAT_EXTERN void kvat_escape_terminal(kvat_buf *out, const char *text);
 /** Text and double-quoted attribute values of HTML and SVG. */
 KVAT_EXTERN void kvat_escape_html(kvat_buf *out, const char *text);
 /** Inline Markdown (CommonMark + tables): punctuation is backslash-escaped where it could mean something, `<`, `&` and
- *  blanks at the ends become entities. "qwen2.5-q8_0" stays readable. */
+ * blanks at the ends become entities. "qwen2.5-q8_0" stays readable. */
 KVAT_EXTERN void kvat_escape_markdown(kvat_buf *out, const char *text);
 /** One POSIX shell word, single-quoted when anything but [A-Za-z0-9_@%+=:,./-] occurs or it is empty. Keeps exact
- *  bytes, control characters included (a path must stay what it is): for files, not for a terminal. A leading '-' is
- *  still an option to the command that gets it; write "./-x" or "--" where that matters. */
+ * bytes, control characters included (a path must stay what it is): for files, not for a terminal. A leading '-' is
+ * still an option to the command that gets it; write "./-x" or "--" where that matters. */
 KVAT_EXTERN void kvat_escape_shell(kvat_buf *out, const char *text);
 /** A double-quoted YAML scalar, quotes included. A byte that is not UTF-8 becomes the text `\xNN`. */
 KVAT_EXTERN void kvat_escape_yaml(kvat_buf *out, const char *text);
@@ -70,7 +70,7 @@ KVAT_EXTERN void kvat_escape_yaml(kvat_buf *out, const char *text);
  * stand in an HTML script element. Invalid UTF-8 becomes U+FFFD. */
 KVAT_EXTERN void kvat_escape_json(kvat_buf *out, const char *text);
 /** A Python string literal, quotes included; pure ASCII. A byte that is not UTF-8 becomes `\udcNN`, as Python itself
- *  reads it in a file name. */
+ * reads it in a file name. */
 KVAT_EXTERN void kvat_escape_python(kvat_buf *out, const char *text);
 /** A value of llama.cpp's preset INI, which has no escaping: false (and nothing written) when the text holds '#', ';',
  * a control or invisible character, invalid UTF-8, or leading/trailing blanks. */

@@ -25,10 +25,9 @@ typedef struct json_t json_t; /* jansson's; include <jansson.h> to look inside *
 #define KVAT_JSON_MAX_DEPTH      64
 #define KVAT_JSON_MAX_FILE_BYTES ((size_t)64 << 20)
 
-/** Parses exactly one JSON text of `n` bytes. KVAT_ERR_DATA names line and column, and `what` (a file name, say):
- *  bad syntax, depth over 64, duplicate keys, lone surrogates, invalid UTF-8, NUL inside strings, numbers out of range,
- * NUL bytes, more than 64 MiB.
- */
+/** Parses exactly one JSON text of `n` bytes. KVAT_ERR_DATA names line and column, and `what` (a file name, say): bad
+ * syntax, depth over 64, duplicate keys, lone surrogates, invalid UTF-8, NUL inside strings, numbers out of range, NUL
+ * bytes, more than 64 MiB. */
 KVAT_EXTERN kvat_status kvat_json_parse(json_t **out, const char *bytes, size_t n, const char *what, kvat_error *err);
 
 /** Reads and parses a regular file of at most KVAT_JSON_MAX_FILE_BYTES. KVAT_ERR_DATA when it is missing, no regular
@@ -36,8 +35,8 @@ KVAT_EXTERN kvat_status kvat_json_parse(json_t **out, const char *bytes, size_t 
 KVAT_EXTERN kvat_status kvat_json_read_file(json_t **out, const char *path, kvat_error *err);
 
 /** Compact, keys sorted, reals in the shortest form that reads back equal, UTF-8 with hidden characters and the starts
- *  of HTML tags escaped. On failure (NULL, over 64 levels, no memory, the ceiling) nothing of the value stays in `out`.
- */
+ * of HTML tags escaped. On failure (NULL, over 64 levels, no memory, the ceiling) nothing of the value stays in
+ * `out`. */
 KVAT_EXTERN kvat_status kvat_json_put(kvat_buf *out, const json_t *value);
 /** The same indented by 2, with a final newline. */
 KVAT_EXTERN kvat_status kvat_json_put_pretty(kvat_buf *out, const json_t *value);

@@ -2,9 +2,9 @@
  * @file outcome.h
  * Everything a finished (or partial) run has to say: the one model that plan, reports and terminal are made from.
  *
- * Built by kvat_outcome_load() (run.h) from the store alone, so that every output can be made again at any time. A kvat_outcome owns all it
- * points to; free it with kvat_outcome_free(). Strings from engines, models and profiles are raw: escape them at the sink.
- * NaN means "not known"; sizes 0 mean "not known".
+ * Built by kvat_outcome_load() (run.h) from the store alone, so that every output can be made again at any time. A
+ * kvat_outcome owns all it points to; free it with kvat_outcome_free(). Strings from engines, models and profiles are
+ * raw: escape them at the sink. NaN means "not known"; sizes 0 mean "not known".
  */
 #ifndef KVAT_OUTCOME_H
 #define KVAT_OUTCOME_H
@@ -21,7 +21,8 @@
 extern "C" {
 #endif
 
-/** Figures of a configuration in one cell; medians over its clean runs with 95 % intervals (of the median run, drift not removed). */
+/** Figures of a configuration in one cell; medians over its clean runs with 95 % intervals (of the median run, drift
+ * not removed). */
 typedef struct kvat_cell_figures {
     size_t cell;
     kvat_interval ttft_s;
@@ -32,24 +33,24 @@ typedef struct kvat_cell_figures {
 
 /** One configuration as the report shows it. */
 typedef struct kvat_entry {
-    size_t config;          /**< index in the run's space */
-    size_t rank;            /**< 1 = best; 0 = not ranked (failed, never measured) */
-    char *label;            /**< "threads 2, ubatch-size 256" or "default" */
-    json_t *settings;       /**< every knob: name → value */
-    json_t *changed;        /**< those off default */
+    size_t config;    /**< index in the run's space */
+    size_t rank;      /**< 1 = best; 0 = not ranked (failed, never measured) */
+    char *label;      /**< "threads 2, ubatch-size 256" or "default" */
+    json_t *settings; /**< every knob: name → value */
+    json_t *changed;  /**< those off default */
     char identity[65];
     bool lossy;
     kvat_search_standing standing;
-    double score;           /**< 100·exp(gain): the default is 100 */
+    double score; /**< 100·exp(gain): the default is 100 */
     kvat_interval score_interval;
-    double ttft_s, decode_tok_per_s; /**< geometric means over cells, by weight, of the medians */
-    int64_t peak_bytes;     /**< median */
+    double ttft_s, decode_tok_per_s;              /**< geometric means over cells, by weight, of the medians */
+    int64_t peak_bytes;                           /**< median */
     int64_t model_bytes, kv_bytes, compute_bytes; /**< engine's breakdown of the last clean run */
     int64_t forecast_bytes;
-    double jitter;          /**< p95 ÷ p50 of the inter-token times, worst cell */
+    double jitter;            /**< p95 ÷ p50 of the inter-token times, worst cell */
     kvat_cell_figures *cells; /**< n_cells of the profile, in its order; NULL when never measured */
     size_t failures_by_status[KVAT_TRIAL_STATUS_COUNT];
-    char *failure;          /**< detail of the last failure, or NULL */
+    char *failure; /**< detail of the last failure, or NULL */
 } kvat_entry;
 
 /** A left-out configuration and why (never started). */
@@ -65,29 +66,29 @@ typedef struct kvat_race_point {
     size_t config;
     bool confirming; /**< false: a trial of the search */
     kvat_trial_status status;
-    double score;    /**< raw score relative to the default's median: 100·exp(s − s_default); NaN when failed */
-    size_t leader;   /**< after this trial; SIZE_MAX none */
+    double score;  /**< raw score relative to the default's median: 100·exp(s − s_default); NaN when failed */
+    size_t leader; /**< after this trial; SIZE_MAX none */
     size_t survivors;
     double p_good;
 } kvat_race_point;
 
 typedef enum kvat_decision {
-    KVAT_DECISION_WINNER,      /**< confirmed better than the default */
-    KVAT_DECISION_DEFAULT,     /**< keep the default: nothing was confirmed to beat it */
-    KVAT_DECISION_UNDECIDED,   /**< budget ended or too noisy: best so far is given, the default stays the advice */
-    KVAT_DECISION_INFEASIBLE   /**< nothing works */
+    KVAT_DECISION_WINNER,    /**< confirmed better than the default */
+    KVAT_DECISION_DEFAULT,   /**< keep the default: nothing was confirmed to beat it */
+    KVAT_DECISION_UNDECIDED, /**< budget ended or too noisy: best so far is given, the default stays the advice */
+    KVAT_DECISION_INFEASIBLE /**< nothing works */
 } kvat_decision;
 
 typedef struct kvat_outcome {
     /* what was asked */
     kvat_profile *profile;
     int64_t context_tokens, sequences;
-    json_t *request;     /**< kvat-request/1 */
-    json_t *engine;      /**< `initialize` result's engine object */
-    json_t *model;       /**< `describe` result's model object */
-    json_t *environment; /**< fingerprint, noise */
+    json_t *request;                             /**< kvat-request/1 */
+    json_t *engine;                              /**< `initialize` result's engine object */
+    json_t *model;                               /**< `describe` result's model object */
+    json_t *environment;                         /**< fingerprint, noise */
     char *engine_name, *model_name, *model_file; /**< file NULL when there is none */
-    char *created_utc;   /**< "" under a virtual clock */
+    char *created_utc;                           /**< "" under a virtual clock */
     bool virtual_clock;
     kvat_knobs *knobs;
     kvat_space *space;
@@ -95,17 +96,17 @@ typedef struct kvat_outcome {
     /* what came out */
     kvat_decision decision;
     kvat_search_stop stop;
-    char *why;           /**< one sentence: why this decision, and what would firm it up */
-    size_t winner;       /**< entry index (not config) of what to use: the default when kept; SIZE_MAX when infeasible */
-    size_t best_so_far;  /**< entry index of the leader of the search; SIZE_MAX none */
-    size_t default_entry;/**< entry index of configuration 0 */
+    char *why;          /**< one sentence: why this decision, and what would firm it up */
+    size_t winner;      /**< entry index (not config) of what to use: the default when kept; SIZE_MAX when infeasible */
+    size_t best_so_far; /**< entry index of the leader of the search; SIZE_MAX none */
+    size_t default_entry; /**< entry index of configuration 0 */
     double p_good, p_best, sigma, delta;
-    size_t lossy_best;   /**< entry index of the best unjudged lossy configuration, SIZE_MAX none */
-    bool reference_is_default; /**< false: the default failed, gains are against the first that works */
-    kvat_confirm_answer confirmation;  /**< pairs 0 when none was made */
-    size_t confirmed_entry;            /**< the entry whose confirmation it is, SIZE_MAX none */
+    size_t lossy_best;                /**< entry index of the best unjudged lossy configuration, SIZE_MAX none */
+    bool reference_is_default;        /**< false: the default failed, gains are against the first that works */
+    kvat_confirm_answer confirmation; /**< pairs 0 when none was made */
+    size_t confirmed_entry;           /**< the entry whose confirmation it is, SIZE_MAX none */
     size_t winner_by_cell_n;
-    size_t *winner_by_cell;  /**< n_cells: entry index of the best in each cell by its own score; SIZE_MAX none */
+    size_t *winner_by_cell;     /**< n_cells: entry index of the best in each cell by its own score; SIZE_MAX none */
     size_t smallest_worst_loss; /**< entry with the smallest worst-case loss over cells, SIZE_MAX none */
 
     kvat_entry *entries; /**< ranked first, then failed, then untried */
@@ -118,12 +119,12 @@ typedef struct kvat_outcome {
 
     /* what it cost and how clean it was */
     int64_t elapsed_ns, measured_ns; /**< run's clock; sum of worker-reported time */
-    double grid_ratio;   /**< elapsed ÷ estimated time of a 5-repetition grid over the same configurations; NaN */
+    double grid_ratio; /**< elapsed ÷ estimated time of a 5-repetition grid over the same configurations; NaN */
     size_t trials, failed_trials, voided_trials;
     double anchor_spread; /**< residual sd of the anchors' score, as a ratio; NaN */
     bool noisy;           /**< anchor_spread above 5 %: said at the top of every output */
     char *peak_source;
-    char **warnings;      /**< sentences for the top of the report */
+    char **warnings; /**< sentences for the top of the report */
     size_t n_warnings;
 } kvat_outcome;
 

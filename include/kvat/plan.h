@@ -1,7 +1,8 @@
 /**
  * @file plan.h
- * From an outcome to what is deployed: `best_plan.json` (schemas/plan.schema.json, format "kvat-plan/1"), fallback rules, and snippets in
- * each engine's idiom. Engines stand in a table of snippet writers; nothing else here knows an engine by name.
+ * From an outcome to what is deployed: `best_plan.json` (schemas/plan.schema.json, format "kvat-plan/1"), fallback
+ * rules, and snippets in each engine's idiom. Engines stand in a table of snippet writers; nothing else here knows an
+ * engine by name.
  *
  * Pure: data in, bytes out.
  */
@@ -14,14 +15,15 @@
 extern "C" {
 #endif
 
-/** The plan as JSON, new reference. The same outcome gives the same bytes. `entry` is the configuration it is for (outcome->winner, or
- *  outcome->lossy_best for the separate "if quality allows" plan, which then carries "verified_quality": false).
- *  KVAT_ERR_INFEASIBLE when there is none.
+/** The plan as JSON, new reference. The same outcome gives the same bytes. `entry` is the configuration it is for
+ * (outcome->winner, or outcome->lossy_best for the separate "if quality allows" plan, which then carries
+ * "verified_quality": false). KVAT_ERR_INFEASIBLE when there is none.
  *
- *  Members: format, kvat_version, decision, why, engine {name, version, build, flags}, model {…, file's base name only}, profile,
- *  context_tokens, sequences, settings (every knob), changed, label, lossy, figures (absolute, with intervals, a cell each), gain (ratios with
- *  intervals, pairs) or null, confidence {p_good, p_best, delta, of, trials}, noise, memory {peak, source, model, kv, compute, forecast},
- *  alternatives (ranking with settings), fallback (rules below), environment (fingerprint), reproduce (argv of the tune command). */
+ * Members: format, kvat_version, decision, why, engine {name, version, build, flags}, model {…, file's base name only},
+ * profile, context_tokens, sequences, settings (every knob), changed, label, lossy, figures (absolute, with intervals,
+ * a cell each), gain (ratios with intervals, pairs) or null, confidence {p_good, p_best, delta, of, trials}, noise,
+ * memory {peak, source, model, kv, compute, forecast}, alternatives (ranking with settings), fallback (rules below),
+ * environment (fingerprint), reproduce (argv of the tune command). */
 KVAT_EXTERN kvat_status kvat_plan_make(json_t **out, const kvat_outcome *outcome, size_t entry, kvat_error *err);
 
 /** Checks a plan read from outside: format, types, ranges. KVAT_ERR_DATA names the member. */
@@ -30,8 +32,11 @@ KVAT_EXTERN kvat_status kvat_plan_check(const json_t *plan, kvat_error *err);
 KVAT_EXTERN kvat_status kvat_plan_read(json_t **out, const char *path, kvat_error *err);
 
 /*
- * Fallback rules: {"when": {"free_memory_below_bytes": n} | {"context_above_tokens": n} | {"unsupported": {"knob": "value"}} | {"engine_version_not": "x"},
- * "use": {settings}, "label": "…", "because": "…"} or, instead of "use", "advise": "run kvat verify". Each from measured trials, in order of test.
+ * Fallback rules, each from measured trials, in order of test:
+ *     {"when": CONDITION, "use": {settings}, "label": "…", "because": "…"}   or, instead of "use", "advise": "…"
+ * where CONDITION is one of
+ *     {"free_memory_below_bytes": n}, {"context_above_tokens": n},
+ *     {"unsupported": {"knob": "value"}}, {"engine_version_not": "x"}
  */
 /** What the machine where a plan is applied looks like; negative or NULL: unknown, such rules do not fire. */
 typedef struct kvat_plan_conditions {
@@ -39,8 +44,8 @@ typedef struct kvat_plan_conditions {
     int64_t context_tokens;
     const char *engine_version;
 } kvat_plan_conditions;
-/** Settings to use under `conditions`: the plan's own, or those of the first rule that fires (*rule = its index, else −1). Borrowed. `advice`
- *  receives a sentence when a rule advises, NULL otherwise (borrowed). */
+/** Settings to use under `conditions`: the plan's own, or those of the first rule that fires (*rule = its index, else
+ * −1). Borrowed. `advice` receives a sentence when a rule advises, NULL otherwise (borrowed). */
 KVAT_EXTERN kvat_status kvat_plan_resolve(const json_t **settings, int *rule, const char **advice, const json_t *plan,
                                           const kvat_plan_conditions *conditions, kvat_error *err);
 
@@ -55,13 +60,14 @@ KVAT_EXTERN const kvat_snippet *kvat_snippets_for(size_t *n, const char *engine_
 
 /** What a snippet needs to know beside the plan. */
 typedef struct kvat_snippet_target {
-    const char *model_path;   /**< absolute path, or NULL: the script takes it from $1 / MODEL */
-    const json_t *settings;   /**< from kvat_plan_resolve(), or NULL: the plan's own */
+    const char *model_path; /**< absolute path, or NULL: the script takes it from $1 / MODEL */
+    const json_t *settings; /**< from kvat_plan_resolve(), or NULL: the plan's own */
 } kvat_snippet_target;
 
 /** Formats by name for `kvat apply --format`: "llama-server", "preset", "compose", "k8s", … NULL-terminated. */
 KVAT_EXTERN const char *const *kvat_snippet_formats(const char *engine_name);
-/** Appends one format. KVAT_ERR_USAGE: unknown format for this engine (nearest suggested), or a path that the format cannot express. */
+/** Appends one format. KVAT_ERR_USAGE: unknown format for this engine (nearest suggested), or a path that the format
+ * cannot express. */
 KVAT_EXTERN kvat_status kvat_snippet_put(kvat_buf *out, const json_t *plan, const char *format,
                                          const kvat_snippet_target *target, kvat_error *err);
 /** The format that writes `file_name` of kvat_snippets_for(), or NULL. */
@@ -75,8 +81,8 @@ typedef struct kvat_gate {
 KVAT_EXTERN kvat_status kvat_gate_parse(kvat_gate *out, const char *text, kvat_error *err);
 
 typedef struct kvat_difference {
-    const char *metric;     /**< "ttft", "decode", "memory", "score" */
-    kvat_interval change;   /**< ratio NEW ÷ BASE; interval includes the spread between separate runs */
+    const char *metric;   /**< "ttft", "decode", "memory", "score" */
+    kvat_interval change; /**< ratio NEW ÷ BASE; interval includes the spread between separate runs */
     double base, candidate;
     double allowed;         /**< NaN: no gate */
     bool worse_beyond_gate; /**< the whole interval is beyond the gate: a real regression */
@@ -84,7 +90,7 @@ typedef struct kvat_difference {
 } kvat_difference;
 typedef struct kvat_comparison {
     bool comparable;
-    char reason[256];       /**< why not, or what limits it */
+    char reason[256]; /**< why not, or what limits it */
     bool same_settings;
     kvat_difference items[4];
     size_t n_items;

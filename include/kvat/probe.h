@@ -24,33 +24,34 @@ typedef struct kvat_gpu {
 
 typedef struct kvat_machine {
     char cpu_model[128];
-    char cpu_features[256];  /**< those that matter to inference, space-separated: AVX2 AVX512 AVX512-BF16 AMX NEON SVE … */
-    char architecture[32];   /**< uname -m */
-    char os[128];            /**< kernel and distribution, no host name */
+    char cpu_features[256]; /**< those that matter to inference, with blanks between: AVX2 AVX512 AMX NEON SVE … */
+    char architecture[32];  /**< uname -m */
+    char os[128];           /**< kernel and distribution, no host name */
     int packages, cores, threads; /**< as this process may use them (affinity, cgroup cpu quota) */
-    double cpu_quota;        /**< cores allowed by the cgroup; 0 none */
+    double cpu_quota;             /**< cores allowed by the cgroup; 0 none */
     int numa_nodes;
-    int64_t memory_bytes;       /**< physical */
-    int64_t memory_limit_bytes; /**< least of physical and every enclosing cgroup's limit */
+    int64_t memory_bytes;           /**< physical */
+    int64_t memory_limit_bytes;     /**< least of physical and every enclosing cgroup's limit */
     int64_t memory_available_bytes; /**< now, within the limit */
     int64_t swap_bytes;
-    char governor[32];       /**< cpufreq governor of CPU 0, "" unknown */
+    char governor[32]; /**< cpufreq governor of CPU 0, "" unknown */
     bool virtual_machine;
     kvat_gpu gpus[16];
-    int n_gpus;              /**< by NVML, opened with dlopen; 0 without it */
-    char gpu_note[128];      /**< why there is none: "NVML not found" */
+    int n_gpus;         /**< by NVML, opened with dlopen; 0 without it */
+    char gpu_note[128]; /**< why there is none: "NVML not found" */
 } kvat_machine;
 
 KVAT_EXTERN kvat_status kvat_probe_machine(kvat_machine *out, kvat_error *err);
-/** Everything of it that identifies the machine class, not its momentary state (available memory): equal machines give equal JSON. New reference. */
+/** Everything of it that identifies the machine class, not its momentary state (available memory): equal machines give
+ * equal JSON. New reference. */
 KVAT_EXTERN kvat_status kvat_machine_json(json_t **out, const kvat_machine *machine, kvat_error *err);
 
 /** Spread of a fixed piece of arithmetic and memory work repeated for `duration_ns`: one thread a core. */
 typedef struct kvat_noise {
-    double cpu_ratio;    /**< robust sd of ln(duration) of a register-bound loop */
-    double memory_ratio; /**< the same for a loop over a buffer larger than the caches */
-    double worst_ratio;  /**< 95th percentile ÷ median − 1, the larger of both */
-    double load_average; /**< 1 minute, before the probe */
+    double cpu_ratio;         /**< robust sd of ln(duration) of a register-bound loop */
+    double memory_ratio;      /**< the same for a loop over a buffer larger than the caches */
+    double worst_ratio;       /**< 95th percentile ÷ median − 1, the larger of both */
+    double load_average;      /**< 1 minute, before the probe */
     double foreign_cpu_ratio; /**< CPU time of others during the probe ÷ (cores × time) */
     int samples;
 } kvat_noise;
@@ -64,17 +65,18 @@ typedef struct kvat_activity {
     int64_t busy_cpu_ns;        /**< whole machine, user + system + irq + steal of others not counted, /proc/stat */
     int64_t own_cpu_ns;         /**< this process and the given process group */
     int64_t steal_cpu_ns;
-    int64_t swapped_pages;      /**< pswpin + pswpout */
-    int64_t throttled;          /**< thermal throttle events of all CPUs */
-    int64_t quota_throttled;    /**< cgroup nr_throttled; noted, but no cause: under a CPU quota it is the normal state */
+    int64_t swapped_pages;   /**< pswpin + pswpout */
+    int64_t throttled;       /**< thermal throttle events of all CPUs */
+    int64_t quota_throttled; /**< cgroup nr_throttled; noted, but no cause: under a CPU quota it is the normal state */
     int64_t involuntary_switches; /**< of the group's threads */
 } kvat_activity;
 /** `group` is a process group id, or 0. Fields that cannot be read are −1, and stay −1 in a difference. */
 KVAT_EXTERN void kvat_activity_read(kvat_activity *out, int group);
 /** after − before, field by field. */
 KVAT_EXTERN void kvat_activity_since(kvat_activity *out, const kvat_activity *before, const kvat_activity *after);
-/** Judges a difference over at_ns: a named cause that voids the measurement ("suspended for 3.2 s", "clock stepped", "swapping",
- *  "throttled", "other processes took 41 % of the CPU"), or NULL. `cores` as in kvat_machine; `foreign_limit` e.g. 0.25. Text in `cause`. */
+/** Judges a difference over at_ns: a named cause that voids the measurement ("suspended for 3.2 s", "clock stepped",
+ * "swapping", "throttled", "other processes took 41 % of the CPU"), or NULL. `cores` as in kvat_machine;
+ * `foreign_limit` e.g. 0.25. Text in `cause`. */
 KVAT_EXTERN const char *kvat_activity_cause(char cause[128], const kvat_activity *difference, int cores,
                                             double foreign_limit);
 KVAT_EXTERN kvat_status kvat_activity_json(json_t **out, const kvat_activity *difference, kvat_error *err);

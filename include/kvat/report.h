@@ -1,8 +1,10 @@
 /**
  * @file report.h
- * An outcome for people: terminal, Markdown, HTML (self-contained, inline SVG, no script needed), CSV, JSON, and charts as SVG.
+ * An outcome for people: terminal, Markdown, HTML (self-contained, inline SVG, no script needed), CSV, JSON, and charts
+ * as SVG.
  *
- * Pure: an outcome in, bytes out. Everything from outside is escaped for its sink. The same outcome gives the same bytes.
+ * Pure: an outcome in, bytes out. Everything from outside is escaped for its sink. The same outcome gives the same
+ * bytes.
  */
 #ifndef KVAT_REPORT_H
 #define KVAT_REPORT_H
@@ -19,12 +21,12 @@ typedef struct kvat_terminal_style {
     bool unicode;   /**< else ASCII only */
 } kvat_terminal_style;
 
-/** The summary at the end of `kvat tune` (design 1, "What it feels like"). `directory` is where the files went, as the user typed it; NULL: none. */
-KVAT_EXTERN kvat_status kvat_report_terminal(kvat_buf *out, const kvat_outcome *outcome, const kvat_terminal_style *style,
-                                             const char *directory, kvat_error *err);
+/** The summary at the end of `kvat tune`. `directory` is where the files went, as the user typed it; NULL: none. */
+KVAT_EXTERN kvat_status kvat_report_terminal(kvat_buf *out, const kvat_outcome *outcome,
+                                             const kvat_terminal_style *style, const char *directory, kvat_error *err);
 /** The heading before the race: engine, machine, model, workload, what is raced and what is left out. */
-KVAT_EXTERN kvat_status kvat_report_heading(kvat_buf *out, const kvat_outcome *outcome, const kvat_terminal_style *style,
-                                            kvat_error *err);
+KVAT_EXTERN kvat_status kvat_report_heading(kvat_buf *out, const kvat_outcome *outcome,
+                                            const kvat_terminal_style *style, kvat_error *err);
 KVAT_EXTERN kvat_status kvat_report_markdown(kvat_buf *out, const kvat_outcome *outcome, kvat_error *err);
 KVAT_EXTERN kvat_status kvat_report_html(kvat_buf *out, const kvat_outcome *outcome, kvat_error *err);
 KVAT_EXTERN kvat_status kvat_report_csv(kvat_buf *out, const kvat_outcome *outcome, kvat_error *err);
@@ -32,11 +34,11 @@ KVAT_EXTERN kvat_status kvat_report_csv(kvat_buf *out, const kvat_outcome *outco
 KVAT_EXTERN kvat_status kvat_report_json(json_t **out, const kvat_outcome *outcome, kvat_error *err);
 
 typedef enum kvat_chart {
-    KVAT_CHART_RANKING,     /**< score with intervals */
-    KVAT_CHART_TRADEOFF,    /**< TTFT against decode */
-    KVAT_CHART_MEMORY,      /**< model, KV, compute, rest */
-    KVAT_CHART_DEPTH,       /**< decode speed against depth */
-    KVAT_CHART_RACE,        /**< leader, survivors and trials over time */
+    KVAT_CHART_RANKING,  /**< score with intervals */
+    KVAT_CHART_TRADEOFF, /**< TTFT against decode */
+    KVAT_CHART_MEMORY,   /**< model, KV, compute, rest */
+    KVAT_CHART_DEPTH,    /**< decode speed against depth */
+    KVAT_CHART_RACE,     /**< leader, survivors and trials over time */
     KVAT_CHART_COUNT
 } kvat_chart;
 /** Word used in file names: "ranking", "tradeoff", "memory", "depth", "race". */

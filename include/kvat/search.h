@@ -64,12 +64,12 @@ typedef struct kvat_search_trial {
 /** What became of a failed trial, as far as the search cares. */
 typedef enum kvat_search_fate {
     KVAT_FATE_OK,
-    KVAT_FATE_INFEASIBLE, /**< out of memory, unsupported, invalid: twice and it is out, with everything forecast larger
-                             (memory only) */
-    KVAT_FATE_BROKEN, /**< crash, hang, protocol error: one retry in a fresh process; after any, three clean runs more
-                         or out */
-    KVAT_FATE_SLOW,   /**< ran past its time limit: bounds the score, out */
-    KVAT_FATE_VOIDED  /**< disturbed: try again once; no verdict on the configuration */
+    /** Out of memory, unsupported, invalid: twice and it is out, with everything forecast larger (memory only). */
+    KVAT_FATE_INFEASIBLE,
+    /** Crash, hang, protocol error: one retry in a fresh process; after any, three clean runs more or out. */
+    KVAT_FATE_BROKEN,
+    KVAT_FATE_SLOW,  /**< ran past its time limit: bounds the score, out */
+    KVAT_FATE_VOIDED /**< disturbed: try again once; no verdict on the configuration */
 } kvat_search_fate;
 
 typedef struct kvat_search_result {
@@ -115,21 +115,22 @@ typedef enum kvat_config_state {
 typedef struct kvat_search_standing {
     kvat_config_state state;
     size_t clean_runs, failures;
-    kvat_interval gain; /**< score minus the default's (or, without one, the leader's), 95 %; NaN when never measured;
-                           low and high are NaN while nothing is known of the spread (under two passes) */
-    double p_good;      /**< P(within delta of the best eligible); 0 when never measured */
+    /** Score minus the default's (or, without one, the leader's), 95 %; NaN when never measured; low and high are NaN
+     * while nothing is known of the spread (under two passes). */
+    kvat_interval gain;
+    double p_good; /**< P(within delta of the best eligible); 0 when never measured */
 } kvat_search_standing;
 
 typedef struct kvat_search_answer {
     kvat_search_stop stop;
     bool has_leader;
     size_t leader; /**< after the tie rule; valid when has_leader */
-    double p_good; /**< of the leader, over every eligible configuration tried, eliminated ones included; 0 when under
-                      two blocks */
+    /** Of the leader, over every eligible configuration tried, eliminated ones included; 0 when under two blocks. */
+    double p_good;
     double p_best; /**< P(the leader is the very best) */
-    bool incumbent_kept; /**< the leader is the stored earlier winner although another is ahead; p_good is still its own
-                          */
-    double sigma;        /**< residual spread of a run's score, drift taken out; NaN before a fit exists */
+    /** The leader is the stored earlier winner although another is ahead; p_good is still its own. */
+    bool incumbent_kept;
+    double sigma; /**< residual spread of a run's score, drift taken out; NaN before a fit exists */
     size_t survivors, tried, trials;
     const kvat_search_standing *standing; /**< n_configs, borrowed until the next call on the search */
 } kvat_search_answer;

@@ -64,18 +64,20 @@ typedef struct kvat_serve_ops {
     int64_t (*now_ns)(void *worker); /**< nullable: CLOCK_MONOTONIC; put into every result as `now_ns` */
 } kvat_serve_ops;
 
-/** Serves until end of input or `shutdown`; returns the process's exit code (0, or 1 when standard input or output broke). */
+/** Serves until end of input or `shutdown`; returns the process's exit code (0, or 1 when standard input or output
+ * broke). */
 KVAT_EXTERN int kvat_serve_run(const kvat_serve_ops *ops, void *worker);
 
 /** True when the request being handled was cancelled (or standard input ended): looks for `$/cancel` without blocking.
- *  Cheap enough to ask once a decoded token. */
+ * Cheap enough to ask once a decoded token. */
 KVAT_EXTERN bool kvat_serve_cancelled(kvat_serve *serve);
 
 /** Sends a `progress` notification. */
 KVAT_EXTERN void kvat_serve_progress(kvat_serve *serve, const char *stage, int64_t done, int64_t total);
 
-/** Token i of the generated prompt, for i < count: low + (next() mod (high − low)) of SplitMix64 started at `seed`
- *  (G. Steele, D. Lea, C. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014). `ids` has `count` places. */
+/** Token i of the generated prompt, for i < count: low + (next() mod (high − low)) of SplitMix64 started at `seed` (G.
+ * Steele, D. Lea, C. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014). `ids` has `count`
+ * places. */
 KVAT_EXTERN void kvat_prompt_tokens(int32_t *ids, int64_t count, uint64_t seed, int32_t low, int32_t high);
 
 #ifdef __cplusplus

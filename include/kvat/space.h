@@ -58,7 +58,7 @@ typedef struct kvat_knob {
 typedef struct kvat_knobs kvat_knobs;
 
 /** Reads the `knobs` array of `describe` (or of a surface). KVAT_ERR_DATA names the knob and member: unknown default,
- *  duplicate names or values, a `requires` that names what does not exist or that the defaults break, and so on. Names
+ * duplicate names or values, a `requires` that names what does not exist or that the defaults break, and so on. Names
  * have 1 to 64 bytes, value texts 1 to 256, both any text without control characters, kept raw: sinks escape. "all" and
  * "context_tokens" are no names. A value is as lossy and as unstable as what it resolves to. */
 KVAT_EXTERN kvat_status kvat_knobs_parse(kvat_knobs **out, const json_t *array, kvat_error *err);
@@ -129,8 +129,8 @@ KVAT_EXTERN kvat_status kvat_knobs_effective(json_t **out, const kvat_knobs *kno
                                              int64_t context_tokens, kvat_error *err);
 /** "threads 2, ubatch-size 256" (the knobs that differ from the default) or "default". Appended unescaped. */
 KVAT_EXTERN void kvat_space_label(kvat_buf *out, const kvat_space *space, size_t config);
-/** Stable identity of a configuration: SHA-256 over the canonical JSON of its settings. `hex` has KVAT_HASH_HEX places.
- */
+/** Stable identity of a configuration: SHA-256 over the canonical JSON of its settings. `hex` has KVAT_HASH_HEX
+ * places. */
 KVAT_EXTERN kvat_status kvat_space_identity(char *hex, const kvat_space *space, size_t config, kvat_error *err);
 
 #ifdef __cplusplus

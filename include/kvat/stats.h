@@ -70,8 +70,9 @@ typedef struct kvat_anchored_fit {
     size_t n_arms;
     double *estimate;   /**< n_arms; NaN for an arm never observed */
     double *covariance; /**< n_arms × n_arms, σ² already in it; rows of unobserved arms are NaN */
-    size_t *group;      /**< n_arms; arms of one group are linked by shared chunks, only their contrasts mean anything;
-                             SIZE_MAX for an arm never observed */
+    /** n_arms; arms of one group are linked by shared chunks, and only their contrasts mean anything; SIZE_MAX for an
+     * arm never observed. */
+    size_t *group;
     size_t n_groups;
     double sigma;        /**< residual scale, ≥ sigma_floor */
     double dof;          /**< ≥ 1 */

@@ -2,9 +2,9 @@
  * @file status.h
  * What a kvat function answers, and how it explains a failure.
  *
- * Every fallible function returns a kvat_status and takes a nullable `kvat_error *err` as its last parameter. The
- * error is filled where the fault is found and passed up unchanged: what failed, on which subject, what to do.
- * Outputs are untouched on failure. A failed trial is data (kvat_trial_status), not an error.
+ * Every fallible function returns a kvat_status and takes a nullable `kvat_error *err` as its last parameter. The error
+ * is filled where the fault is found and passed up unchanged: what failed, on which subject, what to do. Outputs are
+ * untouched on failure. A failed trial is data (kvat_trial_status), not an error.
  *
  * Thread safety: no global state; a kvat_error belongs to its caller.
  */

@@ -2,9 +2,9 @@
  * @file store.h
  * The memory of a run: one SQLite file (`kvat.db`) that holds every sample before it is used.
  *
- * WAL, STRICT tables, numbered migrations (src/store/migrations/NNN_*.sql). One writer: opening for writing takes a lock for the life of
- * the store; a second writer gets KVAT_ERR_BUSY naming the process. Readers never block. A store from a newer kvat opens
- * read-only at most; a file that is no store is refused and never written.
+ * WAL, STRICT tables, numbered migrations (src/store/migrations/NNN_*.sql). One writer: opening for writing takes a
+ * lock for the life of the store; a second writer gets KVAT_ERR_BUSY naming the process. Readers never block. A store
+ * from a newer kvat opens read-only at most; a file that is no store is refused and never written.
  *
  * A kvat_store belongs to one thread. Texts in records returned by iteration are borrowed until the next step.
  */
@@ -25,12 +25,12 @@ extern "C" {
 typedef struct kvat_store kvat_store;
 
 typedef enum kvat_store_mode {
-    KVAT_STORE_READ,  /**< KVAT_ERR_DATA when the file is missing */
-    KVAT_STORE_WRITE  /**< created when missing; migrated when older */
+    KVAT_STORE_READ, /**< KVAT_ERR_DATA when the file is missing */
+    KVAT_STORE_WRITE /**< created when missing; migrated when older */
 } kvat_store_mode;
 
-/** KVAT_ERR_BUSY: another run holds it (its pid and start are named). KVAT_ERR_DATA: no kvat store, damaged, or from a newer version
- *  (for writing; says what to do). KVAT_ERR_IO: disk. */
+/** KVAT_ERR_BUSY: another run holds it (its pid and start are named). KVAT_ERR_DATA: no kvat store, damaged, or from a
+ * newer version (for writing; says what to do). KVAT_ERR_IO: disk. */
 KVAT_EXTERN kvat_status kvat_store_open(kvat_store **out, const char *path, kvat_store_mode mode, kvat_error *err);
 KVAT_EXTERN void kvat_store_close(kvat_store *store);
 
@@ -40,8 +40,9 @@ KVAT_EXTERN const char *kvat_run_state_word(kvat_run_state state);
 /** One `tune`. Documents are canonical JSON texts. */
 typedef struct kvat_run_record {
     int64_t id;
-    const char *identity;    /**< SHA-256 of request + engine + model + fingerprint: the same command finds its run by it */
-    const char *created_utc; /**< "2026-11-22T15:30:00Z", "" under a virtual clock */
+    /** SHA-256 of request, engine, model and fingerprint: the same command finds its run by it. */
+    const char *identity;
+    const char *created_utc;                             /**< "2026-11-22T15:30:00Z", "" under a virtual clock */
     const char *model_name, *engine_name, *profile_name; /**< for listings */
     const char *request_json;     /**< schema kvat-request/1: what was asked, prompts as hashes; member `profile` as
                                        kvat_profile_json() gives it (the cells that samples count) */
@@ -50,15 +51,15 @@ typedef struct kvat_run_record {
     const char *environment_json; /**< fingerprint, noise, load average */
     const char *space_json;       /**< array of settings objects: configuration i of this run */
     kvat_run_state state;
-    int64_t trials; /**< count, filled by listings */
+    int64_t trials;        /**< count, filled by listings */
     const char *note_json; /**< forecasts, what was left out, outcome words; may be "{}" */
 } kvat_run_record;
 
 /** Adds a run; `record->id` is ignored, the new id goes to *id. */
 KVAT_EXTERN kvat_status kvat_store_add_run(int64_t *id, kvat_store *store, const kvat_run_record *record,
                                            kvat_error *err);
-KVAT_EXTERN kvat_status kvat_store_set_run_state(kvat_store *store, int64_t run, kvat_run_state state, const char *note_json,
-                                                 kvat_error *err);
+KVAT_EXTERN kvat_status kvat_store_set_run_state(kvat_store *store, int64_t run, kvat_run_state state,
+                                                 const char *note_json, kvat_error *err);
 /** Newest run of that identity that is not abandoned; *id = 0 when there is none. */
 KVAT_EXTERN kvat_status kvat_store_find_run(int64_t *id, kvat_store *store, const char *identity, kvat_error *err);
 /** Newest run, or *id = 0. */
@@ -87,33 +88,34 @@ typedef struct kvat_timing {
 } kvat_timing;
 
 typedef struct kvat_trial_record {
-    int64_t id;   /**< ascending in order of completion */
+    int64_t id; /**< ascending in order of completion */
     int64_t run;
     kvat_trial_phase phase;
-    size_t config;   /**< index in space_json */
+    size_t config;       /**< index in space_json */
     size_t block, chunk; /**< search: as proposed; confirm: pair and side */
-    int64_t launch;  /**< worker process it ran in, from 0 */
+    int64_t launch;      /**< worker process it ran in, from 0 */
     bool fresh_process;
     kvat_trial_status status;
     const char *detail; /**< one line, "" when ok */
     int64_t peak_bytes; /**< 0 when failed */
     const char *peak_source;
-    int64_t model_bytes, kv_bytes, compute_bytes; /**< engine's breakdown, 0 unknown */
+    int64_t model_bytes, kv_bytes, compute_bytes;   /**< engine's breakdown, 0 unknown */
     int64_t load_ns, prepare_ns, warmup_ns, run_ns; /**< worker-reported; load 0 when nothing was loaded */
-    int64_t worker_start_ns, worker_end_ns; /**< worker clock around the trial */
-    int64_t elapsed_ns; /**< run's clock at the end: time spent so far, interruptions not counted */
-    int64_t cost_ns;    /**< of this trial, reloads included */
+    int64_t worker_start_ns, worker_end_ns;         /**< worker clock around the trial */
+    int64_t elapsed_ns;         /**< run's clock at the end: time spent so far, interruptions not counted */
+    int64_t cost_ns;            /**< of this trial, reloads included */
     const char *effective_json; /**< settings in force as read back */
-    const char *loaded_json;    /**< process- and model-scope settings the worker held afterwards; "" when it was gone */
-    int64_t loaded_ns;          /**< load_ns of what it holds */
-    const char *activity_json;  /**< foreign CPU time, involuntary switches, swap, suspend */
+    const char *loaded_json;   /**< process- and model-scope settings the worker held afterwards; "" when it was gone */
+    int64_t loaded_ns;         /**< load_ns of what it holds */
+    const char *activity_json; /**< foreign CPU time, involuntary switches, swap, suspend */
     const kvat_timing *timings; /**< NULL in listings */
     size_t n_timings;
     const kvat_sample *samples; /**< one a cell when ok */
     size_t n_samples;
 } kvat_trial_record;
 
-/** Writes trial, timings and samples in one transaction and syncs it: on return it is safe, on failure nothing of it is there. */
+/** Writes trial, timings and samples in one transaction and syncs it: on return it is safe, on failure nothing of it is
+ * there. */
 KVAT_EXTERN kvat_status kvat_store_add_trial(int64_t *id, kvat_store *store, const kvat_trial_record *trial,
                                              kvat_error *err);
 /** Every trial of a run in order, with samples; with timings when `timings`. */
@@ -122,13 +124,14 @@ KVAT_EXTERN kvat_status kvat_store_each_trial(kvat_store *store, int64_t run, bo
                                               kvat_error *err);
 
 /**
- * A "kvat-surface/1" of what a run measured, for `kvat tune --engine sim`. New reference. KVAT_ERR_DATA when no trial was clean.
+ * A "kvat-surface/1" of what a run measured, for `kvat tune --engine sim`. New reference. KVAT_ERR_DATA when no trial
+ * was clean.
  *
- * Figures are medians a configuration and cell, of the search's trials (of the confirmation's when the search has none);
- * the peak is the trial's. A surface has no batches: cells of the smallest are exported. Knobs are narrowed to what this
- * run searched, with configuration 0 as their defaults. Configurations that failed become faults with their share, and
- * those never measured `unsupported`: an unlisted one would be played like the default. `run_sd` is the robust spread
- * around each configuration's mean, drift included.
+ * Figures are medians a configuration and cell, of the search's trials (of the confirmation's when the search has
+ * none); the peak is the trial's. A surface has no batches: cells of the smallest are exported. Knobs are narrowed to
+ * what this run searched, with configuration 0 as their defaults. Configurations that failed become faults with their
+ * share, and those never measured `unsupported`: an unlisted one would be played like the default. `run_sd` is the
+ * robust spread around each configuration's mean, drift included.
  */
 KVAT_EXTERN kvat_status kvat_store_export_surface(json_t **out, kvat_store *store, int64_t run, kvat_error *err);
 

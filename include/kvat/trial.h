@@ -2,8 +2,9 @@
  * @file trial.h
  * A trial: one configuration measured once over all cells of a workload, and what it scored.
  *
- * The score of a run (design: a weighted geometric mean, so it cannot saturate and adding a candidate cannot change an
- * order): s = Σ_cells w_cell · ( −w_t·ln TTFT + w_d·ln decode ) − w_m·ln peak shown as 100·exp(s − s_default).
+ * The score of a run is a weighted geometric mean, so it cannot saturate, and adding a candidate changes no order:
+ *     s = Σ_cells w_cell · ( −w_t·ln TTFT + w_d·ln decode ) − w_m·ln peak
+ * shown as 100·exp(s − s_default).
  */
 #ifndef KVAT_TRIAL_H
 #define KVAT_TRIAL_H
@@ -47,8 +48,8 @@ typedef struct kvat_sample {
     int64_t ttft_ns; /**< mean over sequences */
     int64_t ttft_worst_ns;
     double decode_tok_per_s; /**< summed over sequences; (tokens − 1) ÷ (last − first) each */
-    double itl_p50_ns, itl_p95_ns,
-        itl_p99_ns; /**< of the gaps between tokens, linear between order statistics (type 7) */
+    /** Of the gaps between tokens, linear between order statistics (type 7). */
+    double itl_p50_ns, itl_p95_ns, itl_p99_ns;
 } kvat_sample;
 
 /** Log metrics of a run, weighted over cells: natural logarithms of seconds, tokens/s and bytes. */

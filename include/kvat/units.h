@@ -20,8 +20,8 @@ extern "C" {
 #define KVAT_NS_PER_MS INT64_C(1000000)
 #define KVAT_NS_PER_S  INT64_C(1000000000)
 
-/** 812 ns · 15.3 us · 1.53 ms · 7.72 s · 3 min 12 s · 1 h 04 min: three significant digits below a minute. Pure ASCII.
- */
+/** 812 ns · 15.3 us · 1.53 ms · 7.72 s · 3 min 12 s · 1 h 04 min: three significant digits below a minute. Pure
+ * ASCII. */
 KVAT_EXTERN void kvat_put_duration(kvat_buf *out, int64_t ns);
 /** 512 B · 26.0 MiB · 1.13 GiB: binary units, three significant digits. */
 KVAT_EXTERN void kvat_put_bytes(kvat_buf *out, int64_t bytes);

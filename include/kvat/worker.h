@@ -5,10 +5,11 @@
  * A worker runs in its own process group under the small supervisor `kvat-spawn`, which sets what cannot be set between
  * fork and exec (death with the parent, memory limit, oom_score_adj, cgroup) and takes every descendant down with it.
  *
- * What a worker does wrong is data: kvat_worker_call() returns KVAT_OK with a kvat_call that says what happened. An error status
- * means that this side failed (no memory, no processes, interrupted).
+ * What a worker does wrong is data: kvat_worker_call() returns KVAT_OK with a kvat_call that says what happened. An
+ * error status means that this side failed (no memory, no processes, interrupted).
  *
- * One thread, which has to outlive its workers (they die with it); each worker owns its libuv loop. Signals are not touched: a cancel flag (kvat_cancel) is polled ten times a second.
+ * One thread, which has to outlive its workers (they die with it); each worker owns its libuv loop. Signals are not
+ * touched: a cancel flag (kvat_cancel) is polled ten times a second.
  */
 #ifndef KVAT_WORKER_H
 #define KVAT_WORKER_H
@@ -43,18 +44,18 @@ typedef struct kvat_worker_options {
 } kvat_worker_options;
 
 typedef enum kvat_call_outcome {
-    KVAT_CALL_OK,       /**< `result` is set */
-    KVAT_CALL_FAULT,    /**< the worker answered with an error: `fault`, `code` */
-    KVAT_CALL_TIMEOUT,  /**< no answer by the deadline; the worker was ended */
-    KVAT_CALL_DIED,     /**< it ended by itself: `death` */
-    KVAT_CALL_PROTOCOL  /**< it broke the protocol and was ended: `detail` */
+    KVAT_CALL_OK,      /**< `result` is set */
+    KVAT_CALL_FAULT,   /**< the worker answered with an error: `fault`, `code` */
+    KVAT_CALL_TIMEOUT, /**< no answer by the deadline; the worker was ended */
+    KVAT_CALL_DIED,    /**< it ended by itself: `death` */
+    KVAT_CALL_PROTOCOL /**< it broke the protocol and was ended: `detail` */
 } kvat_call_outcome;
 
 typedef enum kvat_death_kind {
-    KVAT_DEATH_EXIT,    /**< exited with `code` */
-    KVAT_DEATH_SIGNAL,  /**< killed by signal `code` */
-    KVAT_DEATH_OOM,     /**< killed by the kernel for memory, or hit its memory limit */
-    KVAT_DEATH_SPAWN    /**< could not be started: `detail` */
+    KVAT_DEATH_EXIT,   /**< exited with `code` */
+    KVAT_DEATH_SIGNAL, /**< killed by signal `code` */
+    KVAT_DEATH_OOM,    /**< killed by the kernel for memory, or hit its memory limit */
+    KVAT_DEATH_SPAWN   /**< could not be started: `detail` */
 } kvat_death_kind;
 
 typedef struct kvat_death {
@@ -66,11 +67,11 @@ typedef struct kvat_death {
 /** What one call brought. Zero-initialise; clear with kvat_call_clear(). */
 typedef struct kvat_call {
     kvat_call_outcome outcome;
-    json_t *result;   /**< owned; an object, when OK */
-    int code;         /**< JSON-RPC code, when FAULT */
-    kvat_fault fault; /**< when FAULT */
-    kvat_death death; /**< when DIED */
-    char detail[512]; /**< one line for people, in every outcome but OK */
+    json_t *result;        /**< owned; an object, when OK */
+    int code;              /**< JSON-RPC code, when FAULT */
+    kvat_fault fault;      /**< when FAULT */
+    kvat_death death;      /**< when DIED */
+    char detail[512];      /**< one line for people, in every outcome but OK */
     int64_t round_trip_ns; /**< CLOCK_MONOTONIC, for kvat's own overhead only */
 } kvat_call;
 KVAT_EXTERN void kvat_call_clear(kvat_call *call);
@@ -80,9 +81,10 @@ typedef struct kvat_worker kvat_worker;
 /** Starts the process. KVAT_ERR_ENGINE when the program does not exist or cannot be executed. */
 KVAT_EXTERN kvat_status kvat_worker_spawn(kvat_worker **out, const kvat_worker_options *options, kvat_error *err);
 
-/** Sends `method` with `params` (reference taken, NULL for {}) and waits at most `deadline_ns` from now. KVAT_ERR_INTERRUPTED when cancelled
- *  (level 1: `$/cancel` is sent and 2 s waited; the worker is ended either way). After any outcome but OK and FAULT the worker is gone:
- *  kvat_worker_alive() is false and every further call answers DIED. */
+/** Sends `method` with `params` (reference taken, NULL for {}) and waits at most `deadline_ns` from now.
+ * KVAT_ERR_INTERRUPTED when cancelled (level 1: `$/cancel` is sent and 2 s waited; the worker is ended either way).
+ * After any outcome but OK and FAULT the worker is gone: kvat_worker_alive() is false and every further call answers
+ * DIED. */
 KVAT_EXTERN kvat_status kvat_worker_call(kvat_call *out, kvat_worker *worker, const char *method, json_t *params,
                                          int64_t deadline_ns, kvat_error *err);
 KVAT_EXTERN bool kvat_worker_alive(const kvat_worker *worker);
@@ -93,7 +95,8 @@ KVAT_EXTERN const char *kvat_worker_limit_source(const kvat_worker *worker);
 /** Last lines of standard error, at most 64 KiB, possibly cut in front; borrowed until the next call. */
 KVAT_EXTERN const char *kvat_worker_log_tail(const kvat_worker *worker);
 
-/** Orderly end: `shutdown`, 2 s, TERM, grace, KILL to the whole group; waits until it is gone and frees. NULL is fine. */
+/** Orderly end: `shutdown`, 2 s, TERM, grace, KILL to the whole group; waits until it is gone and frees. NULL is
+ * fine. */
 KVAT_EXTERN void kvat_worker_free(kvat_worker *worker);
 /** The same at once: KILL. */
 KVAT_EXTERN void kvat_worker_kill(kvat_worker *worker);

@@ -19,10 +19,10 @@ static const char fixture_hello[] =
 static const char fixture_describe[] =
     "{\"model\": {\"name\": \"toy\", \"identity\": \"sha256:0\", \"training_context_tokens\": 4096, \"token_low\": 1, "
     "\"token_high\": 99}, \"knobs\": ["
-    "{\"name\": \"threads\", \"concept\": \"threads.decode\", \"type\": \"int\", \"values\": [1, 2, 4], \"default\": 4, "
-    "\"search\": [1, 2, 4], \"scope\": \"request\", \"affects\": [\"decode\"]},"
-    "{\"name\": \"flash-attn\", \"concept\": \"attention\", \"type\": \"enum\", \"values\": [\"on\", \"off\"], \"default\": "
-    "\"on\", \"search\": [\"on\", \"off\"], \"scope\": \"context\", \"affects\": [\"ttft\"]}]}";
+    "{\"name\": \"threads\", \"concept\": \"threads.decode\", \"type\": \"int\", \"values\": [1, 2, 4], "
+    "\"default\": 4, \"search\": [1, 2, 4], \"scope\": \"request\", \"affects\": [\"decode\"]},"
+    "{\"name\": \"flash-attn\", \"concept\": \"attention\", \"type\": \"enum\", \"values\": [\"on\", \"off\"], "
+    "\"default\": \"on\", \"search\": [\"on\", \"off\"], \"scope\": \"context\", \"affects\": [\"ttft\"]}]}";
 
 static inline json_t *fixture_json(const char *text) {
     json_t *json = NULL;
@@ -40,8 +40,7 @@ static inline kvat__job *fixture_job(int64_t budget_ns) {
     json_t *hello = fixture_json(fixture_hello), *describe = fixture_json(fixture_describe);
     kvat__job *job = NULL;
     kvat_error err = KVAT_ERROR_INIT;
-    kvat_status status =
-        kvat__job_from_request(&job, &request, hello, describe, &machine, "pretend", "as asked", &err);
+    kvat_status status = kvat__job_from_request(&job, &request, hello, describe, &machine, "pretend", "as asked", &err);
     if (status != KVAT_OK) fail_msg("%s", err.message);
     json_decref(hello);
     json_decref(describe);
@@ -57,7 +56,7 @@ static inline double fixture_truth(const kvat__job *job, size_t config) {
 
 /** What the pretended machine answers for a step; `samples` has one place. */
 static inline kvat_trial_record fixture_measure(const kvat__job *job, const kvat__step *step, kvat_sample *samples,
-                                         int64_t *clock_ns, kvat_rng *rng) {
+                                                int64_t *clock_ns, kvat_rng *rng) {
     double speed = exp(fixture_truth(job, step->config) + 0.002 * kvat_rng_normal(rng));
     samples[0] = (kvat_sample){.cell = 0,
                                .ttft_ns = (int64_t)(0.5e9 / speed),
@@ -68,11 +67,23 @@ static inline kvat_trial_record fixture_measure(const kvat__job *job, const kvat
                                .itl_p99_ns = 27e6};
     int64_t cost_ns = (int64_t)(1.3e9 / speed);
     *clock_ns += cost_ns;
-    return (kvat_trial_record){.phase = step->phase, .config = step->config, .block = step->block, .chunk = step->chunk,
-                               .fresh_process = step->fresh_process, .status = KVAT_TRIAL_OK, .detail = "",
-                               .peak_bytes = 1 << 30, .peak_source = "pretended", .run_ns = cost_ns,
-                               .elapsed_ns = *clock_ns, .cost_ns = cost_ns, .effective_json = "{}", .loaded_json = "{}",
-                               .activity_json = "{}", .samples = samples, .n_samples = 1};
+    return (kvat_trial_record){.phase = step->phase,
+                               .config = step->config,
+                               .block = step->block,
+                               .chunk = step->chunk,
+                               .fresh_process = step->fresh_process,
+                               .status = KVAT_TRIAL_OK,
+                               .detail = "",
+                               .peak_bytes = 1 << 30,
+                               .peak_source = "pretended",
+                               .run_ns = cost_ns,
+                               .elapsed_ns = *clock_ns,
+                               .cost_ns = cost_ns,
+                               .effective_json = "{}",
+                               .loaded_json = "{}",
+                               .activity_json = "{}",
+                               .samples = samples,
+                               .n_samples = 1};
 }
 
 #endif

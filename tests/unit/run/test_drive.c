@@ -96,9 +96,14 @@ static void voided_measurement_is_repeated_twice_and_then_given_up(void **state)
         assert_int_equal(again.config, first.config);
         assert_int_equal(again.chunk, first.chunk);
         clock_ns += KVAT_NS_PER_S;
-        kvat_trial_record record = {.phase = again.phase, .config = again.config, .block = again.block,
-                                    .chunk = again.chunk, .status = KVAT_TRIAL_VOIDED, .detail = "suspended for 3 s",
-                                    .elapsed_ns = clock_ns, .cost_ns = KVAT_NS_PER_S};
+        kvat_trial_record record = {.phase = again.phase,
+                                    .config = again.config,
+                                    .block = again.block,
+                                    .chunk = again.chunk,
+                                    .status = KVAT_TRIAL_VOIDED,
+                                    .detail = "suspended for 3 s",
+                                    .elapsed_ns = clock_ns,
+                                    .cost_ns = KVAT_NS_PER_S};
         assert_int_equal(kvat__drive_tell(drive, &record, NULL), KVAT_OK);
     }
     kvat__drive_view view;

@@ -10,9 +10,10 @@ static kvat_profile *profile_of(const char *text) {
     return profile;
 }
 
-static const char two_depths[] = "{\"name\": \"t\", \"cells\": [{\"context\": 4, \"output_tokens\": 2, \"weight\": 0.25}, {\"context\": 4, "
-                                 "\"output_tokens\": 3, \"weight\": 0.25}, {\"context\": 8, \"output_tokens\": 2, \"weight\": 0.5}], \"weights\": {\"ttft\": "
-                                 "0.5, \"decode\": 0.3, \"memory\": 0.2}}";
+static const char two_depths[] =
+    "{\"name\": \"t\", \"cells\": [{\"context\": 4, \"output_tokens\": 2, \"weight\": 0.25}, {\"context\": 4, "
+    "\"output_tokens\": 3, \"weight\": 0.25}, {\"context\": 8, \"output_tokens\": 2, \"weight\": 0.5}], "
+    "\"weights\": {\"ttft\": 0.5, \"decode\": 0.3, \"memory\": 0.2}}";
 
 static kvat_trial_status read_text(kvat__measurement *m, const kvat_profile *profile, const char *text, bool with_marks,
                                    int64_t *run_ns) {
@@ -68,15 +69,16 @@ static void shorter_outputs_are_the_beginning_of_the_longest(void **state) {
 
 static void ttft_of_a_plain_run_is_the_first_token_after_the_start(void **state) {
     (void)state;
-    kvat_profile *profile = profile_of("{\"name\": \"t\", \"context\": [4], \"output_tokens\": [3], \"batch\": [2], \"weights\": "
-                                       "{\"ttft\": 0.5, \"decode\": 0.3, \"memory\": 0.2}}");
+    kvat_profile *profile =
+        profile_of("{\"name\": \"t\", \"context\": [4], \"output_tokens\": [3], \"batch\": [2], \"weights\": "
+                   "{\"ttft\": 0.5, \"decode\": 0.3, \"memory\": 0.2}}");
     kvat__measurement m;
     int64_t run_ns;
     const char *text = "{\"status\": \"ok\", \"start_ns\": 1000, \"sequences\": ["
                        "{\"prompt_tokens\": 4, \"token_ns\": [1500, 1600, 1700]},"
                        "{\"prompt_tokens\": 4, \"token_ns\": [1700, 1800, 1900]}]}";
     assert_int_equal(read_text(&m, profile, text, false, &run_ns), KVAT_TRIAL_OK);
-    assert_int_equal(m.samples[0].ttft_ns, 600);       /* mean of 500 and 700 */
+    assert_int_equal(m.samples[0].ttft_ns, 600); /* mean of 500 and 700 */
     assert_int_equal(m.samples[0].ttft_worst_ns, 700);
     assert_true(fabs(m.samples[0].decode_tok_per_s - 2e7) < 1e-3); /* 10⁷ each, summed */
     kvat__measurement_clear(&m);
@@ -97,18 +99,18 @@ static void wrong_answers_are_named(void **state) {
         {"{\"start_ns\": 1, \"marks\": []}", true, KVAT_TRIAL_PROTOCOL_ERROR, "0 marks"},
         {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 5, \"ttft_ns\": 1, \"sequences\": []}, {}]}", true,
          KVAT_TRIAL_PROTOCOL_ERROR, "not at 4 tokens"},
-        {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"sequences\": []}, {}]}", true, KVAT_TRIAL_PROTOCOL_ERROR,
-         "ttft_ns"},
+        {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"sequences\": []}, {}]}", true,
+         KVAT_TRIAL_PROTOCOL_ERROR, "ttft_ns"},
         {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"ttft_ns\": 9, \"sequences\": []}, {}]}", true,
          KVAT_TRIAL_INVALID, "0 sequences"},
-        {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"ttft_ns\": 9, \"sequences\": [{\"token_ns\": [10, 20]}]}, "
-         "{}]}",
+        {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"ttft_ns\": 9, \"sequences\": "
+         "[{\"token_ns\": [10, 20]}]}, {}]}",
          true, KVAT_TRIAL_INVALID, "2 output tokens where 3"},
         {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"ttft_ns\": 9, \"sequences\": [{\"token_ns\": [10, 30, "
          "20]}]}, {}]}",
          true, KVAT_TRIAL_PROTOCOL_ERROR, ""},
-        {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"ttft_ns\": 9, \"sequences\": [{\"token_ns\": [10, \"x\", "
-         "20]}]}, {}]}",
+        {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"ttft_ns\": 9, \"sequences\": "
+         "[{\"token_ns\": [10, \"x\", 20]}]}, {}]}",
          true, KVAT_TRIAL_PROTOCOL_ERROR, "no clock reading"},
     };
     kvat_profile *profile = profile_of(two_depths);
