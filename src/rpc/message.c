@@ -51,7 +51,7 @@ static bool valid_id(const json_t *id) {
 static const char *message_flaw(kvat__message *m) {
     const char *version = json_string_value(json_object_get(m->root, "jsonrpc"));
     if (!version || strcmp(version, "2.0") != 0) return "\"jsonrpc\" is not \"2.0\"";
-    if (m->id && json_is_null(m->id)) m->id = NULL;
+    if (json_is_null(m->id)) m->id = NULL;
     if (m->id && !valid_id(m->id)) return "\"id\" is neither a number nor a string";
     const json_t *method = json_object_get(m->root, "method");
     m->method = json_string_value(method);

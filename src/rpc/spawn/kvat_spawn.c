@@ -23,6 +23,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -207,7 +208,9 @@ static int listen_for_signals(void) {
 
 int main(int argc, char **argv) {
     supervisor s = {.control = CONTROL_FD};
-    if (fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) != 0) s.control = -1;
+    struct stat info; /* started by hand, any file may be open there: only a socket is a coordinator */
+    if (fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) != 0 || fstat(CONTROL_FD, &info) != 0 || !S_ISSOCK(info.st_mode))
+        s.control = -1;
     const pid_t parent = getppid();
     setsid();
     prctl(PR_SET_CHILD_SUBREAPER, 1);

@@ -2,6 +2,7 @@
 /* Must not know: the coordinator. */
 #include "worker_kit.h"
 
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,13 +31,18 @@ static void a_program_runs_in_a_group_of_its_own_without_core_files(void **state
         {"cat /proc/self/coredump_filter", "00000000\n"},
         {"cat /proc/$$/oom_score_adj", "900\n"},
         {"test $(cut -d\" \" -f5 /proc/$$/stat) = $$ && echo leader", "leader\n"},
+        {"sleep 0.1; echo undisturbed", "undisturbed\n"}, /* whatever else is open as descriptor 3 */
     };
+    const int other = open("/dev/null", O_RDONLY);
+    assert_true(other >= 0 && dup2(other, 3) == 3);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int status;
         const char *output = output_of("", cases[i].script, &status);
         assert_string_equal(output, cases[i].output);
         assert_int_equal(status, 0);
     }
+    if (other != 3) close(other);
+    close(3);
 }
 
 static void without_cgroups_the_limit_is_on_data(void **state) {
@@ -88,7 +94,9 @@ static void the_tree_goes_on_term_and_with_the_program(void **state) {
             dup2(ends[1], 1);
             execl(SPAWN, SPAWN, "--", "/bin/sh", "-c",
                   by_term ? "trap \"\" TERM; setsid sh -c \"echo pid $$; echo pid \\$\\$; exec sleep 1000\" & wait"
-                          : "setsid sh -c \"echo pid $$; echo pid \\$\\$; exec sleep 1000\" & sleep 0.05",
+                          : "trap \"exit 0\" USR1; setsid sh -c \"echo pid $$; echo pid \\$\\$; kill -USR1 $$; exec "
+                            "sleep 1000\" & "
+                            "wait",
                   NULL);
             _exit(1);
         }
