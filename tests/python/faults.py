@@ -97,6 +97,7 @@ def start(*arguments: str | Path, cwd: Path, env: dict[str, str] | None = None) 
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        bufsize=0,  # what readline() read ahead would be lost to communicate()
     )
     return Running(process, mark)
 
