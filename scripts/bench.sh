@@ -20,6 +20,7 @@ done
 KVAT_LLAMA_PREFIX=$(engines/llamacpp/find-libllama.sh --peers)
 export KVAT_LLAMA_PREFIX KVAT_BUILD=$PWD/build/release KVAT=$PWD/build/release/bin/kvat
 scripts/build.sh release
+build() { cmake --build --preset release --target "$1" >/dev/null; }
 results=bench/results
 mkdir -p "$results"
 failed=0
@@ -30,11 +31,11 @@ run() {
     overhead) python3 bench/overhead/overhead.py --time "${OVERHEAD_TIME:-60s}" ;;
     llama_bench) python3 bench/llama_bench/compare.py --pairs "${BENCH_PAIRS:-15}" ;;
     search)
-        scripts/build.sh release kvat_bench_search
+        build kvat_bench_search
         build/release/bench/search/kvat_bench_search >"$results/search.json"
         ;;
     store)
-        scripts/build.sh release kvat_bench_store
+        build kvat_bench_store
         build/release/bench/store/kvat_bench_store | tee "$results/store.txt"
         ;;
     esac

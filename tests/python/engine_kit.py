@@ -89,11 +89,12 @@ def tune(tmp: Path, model: str, *arguments: str) -> Tuned:
 
 
 def llama_server() -> str | None:
-    """The real server: of LLAMA_SERVER, of the engine's prefix, or of PATH."""
+    """The real server: the one named, that of the engine's prefix, or that of PATH."""
     prefix = os.environ.get("KVAT_LLAMA_PREFIX")
     beside = Path(prefix, "bin", "llama-server") if prefix else None
-    if os.environ.get("LLAMA_SERVER"):
-        return os.environ["LLAMA_SERVER"]
+    for name in ("KVAT_LLAMA_SERVER", "LLAMA_SERVER"):
+        if os.environ.get(name):
+            return os.environ[name]
     return str(beside) if beside and beside.exists() else shutil.which("llama-server")
 
 
