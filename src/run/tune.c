@@ -399,6 +399,15 @@ static kvat_status measure_all(tuning *t, kvat_error *err) {
 
 /* ---- the whole ---- */
 
+/** What the worker wants the user to know: a configuration file of the engine that would change its defaults, say. */
+static void emit_notes(const tuning *t) {
+    const json_t *notes = json_object_get(t->describe, "notes");
+    for (size_t i = 0; i < json_array_size(notes); i++) {
+        const char *text = json_string_value(json_array_get(notes, i));
+        if (text) emit_text(t, KVAT_EVENT_WARNING, text);
+    }
+}
+
 static kvat_status set_up(tuning *t, kvat_error *err) {
     const kvat_tune_request *request = t->request;
     if (!request->model) return kvat_fail(err, KVAT_ERR_USAGE, "no model given");
@@ -415,6 +424,7 @@ static kvat_status set_up(tuning *t, kvat_error *err) {
                                      .cancel = t->cancel,
                                      .events = t->events};
     status = kvat__session_open(&t->session, &t->hello, &t->describe, &options, err);
+    if (status == KVAT_OK) emit_notes(t);
     if (status == KVAT_OK)
         status = kvat__job_from_request(&t->job, request, t->hello, t->describe, &t->machine, t->engine->name,
                                         t->why_engine, err);
