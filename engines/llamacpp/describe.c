@@ -180,12 +180,13 @@ static json_t *describe_fit(const kvat_compute_fit *fit) {
 
 static json_t *describe_memory(const kvat_foresight *f) {
     bool on = f->flash_auto == KVAT_FLASH_SETTING_ON;
+    json_int_t token_bytes = f->flash.token_bytes + f->flash.cell_bytes * TYPICAL_CELLS;
     return json_pack("{s:i, s:o, s:o, s:I, s:I, s:I, s:i, s:I, s:{s:o, s:o}}", "cell_padding", KVAT_CELL_PADDING,
                      "kv_groups", describe_groups(f), "types", describe_types(), "weight_bytes",
                      (json_int_t)f->weight_bytes, "fixed_bytes", (json_int_t)(f->process_bytes + f->flash.fixed_bytes),
-                     "ubatch_token_bytes", (json_int_t)(f->flash.token_bytes + f->flash.cell_bytes * TYPICAL_CELLS),
-                     "batch_token_bytes", 0, "process_bytes", (json_int_t)f->process_bytes, "compute_by_attention",
-                     "on", describe_fit(on ? &f->flash : &f->plain), "off", describe_fit(&f->plain));
+                     "ubatch_token_bytes", token_bytes, "batch_token_bytes", 0, "process_bytes",
+                     (json_int_t)f->process_bytes, "compute_by_attention", "on",
+                     describe_fit(on ? &f->flash : &f->plain), "off", describe_fit(&f->plain));
 }
 
 /* ---- knobs ---- */

@@ -434,6 +434,7 @@ kvat_status kvat_gguf_parse(kvat_gguf **out, const void *bytes, size_t n, kvat_e
 const kvat_gguf_key *kvat_gguf_find(const kvat_gguf *gguf, const char *name) {
     uint64_t hash = hash_text(name);
     for (size_t i = 0; i < gguf->key_count; i++)
+        // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): a key that was counted has a name
         if (gguf->keys[i].hash == hash && strcmp(gguf->keys[i].name, name) == 0) return &gguf->keys[i];
     return NULL;
 }

@@ -13,7 +13,7 @@
 
 void kvat_model_facts_clear(kvat_model_facts *facts) {
     if (!facts) return;
-    for (int i = 0; i < facts->file_count; i++) free(facts->files[i].path);
+    for (int i = 0; facts->files && i < facts->file_count; i++) free(facts->files[i].path);
     free(facts->files);
     *facts = (kvat_model_facts){0};
 }

@@ -48,8 +48,8 @@ static int open_model(sim *s, const json_t *params, const char *method, kvat_fau
 }
 
 static json_t *model_json(const sim_surface *surface) {
-    char identity[KVAT_HASH_HEX + 8] = "sha256:";
-    strcat(identity, surface->identity);
+    char identity[KVAT_HASH_HEX + 8];
+    snprintf(identity, sizeof identity, "sha256:%s", surface->identity);
     return json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:I,s:i,s:i,s:i}", "name", surface->name, "architecture", "surface",
                      "format", "kvat-surface/1", "weight_type", "none", "identity", identity, "synthetic", 1,
                      "training_context_tokens", (json_int_t)sim_largest_context(surface), "vocabulary", SIM_TOKENS,

@@ -97,13 +97,14 @@ static double ramp_mean(const sim_noise *noise, double start, double length) {
 static double spikes_of(const sim_world *world, int64_t second, double start, double length) {
     kvat_rng rng = stream_at(world->seed, SIM_STREAM_SPIKE, (uint64_t)second);
     const double end = start + length;
-    double sum = 0,
-           product = kvat_rng_uniform(&rng); /* Poisson by Knuth's product of uniforms; the rate is at most 10 */
-    for (const double stop = exp(-world->noise->spike_per_s); product > stop; product *= kvat_rng_uniform(&rng)) {
+    const double stop = exp(-world->noise->spike_per_s); /* Poisson by Knuth's product of uniforms; rates up to 10 */
+    double sum = 0, product = kvat_rng_uniform(&rng);
+    while (product > stop) {
         const double from = (double)second + kvat_rng_uniform(&rng), to = from + SPIKE_S;
         const double height = world->noise->spike_max * kvat_rng_uniform(&rng);
         const double overlap = fmin(end, to) - fmax(start, from);
         if (overlap > 0) sum += height * overlap;
+        product *= kvat_rng_uniform(&rng);
     }
     return sum / length;
 }

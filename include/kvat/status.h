@@ -68,6 +68,11 @@ KVAT_EXTERN kvat_status kvat_fail(kvat_error *err, kvat_status status, const cha
 KVAT_EXTERN kvat_status kvat_fail_errno(kvat_error *err, kvat_status status, int errnum, const char *format, ...)
     KVAT_PRINTF(4, 5);
 
+#ifdef __clang_analyzer__ /* which cannot look into the call: a failure is never KVAT_OK */
+#define kvat_fail(err, status, ...)               (kvat_fail(err, status, __VA_ARGS__), (status))
+#define kvat_fail_errno(err, status, errnum, ...) (kvat_fail_errno(err, status, errnum, __VA_ARGS__), (status))
+#endif
+
 /** Library version, "MAJOR.MINOR.PATCH". */
 KVAT_EXTERN const char *kvat_version(void);
 

@@ -37,8 +37,9 @@ static kvat_status parse_part(kvat_gate *gate, char *part, kvat_error *err) {
 kvat_status kvat_gate_parse(kvat_gate *out, const char *text, kvat_error *err) {
     kvat_gate gate = {NAN, NAN, NAN};
     char copy[256];
-    if (strlen(text) >= sizeof copy) return kvat_fail(err, KVAT_ERR_USAGE, "gate: longer than any gate could be");
-    strcpy(copy, text);
+    size_t length = strlen(text);
+    if (length >= sizeof copy) return kvat_fail(err, KVAT_ERR_USAGE, "gate: longer than any gate could be");
+    memcpy(copy, text, length + 1);
     for (char *part = copy; part;) {
         char *comma = strchr(part, ',');
         if (comma) *comma = '\0';

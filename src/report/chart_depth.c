@@ -121,7 +121,7 @@ static void put_depth_axis(kvat_buf *out, const depths *d, const kvat__axis *x) 
 }
 
 double kvat__draw_depth(kvat_buf *out, const kvat__view *view) {
-    series list[lines_most];
+    series list[lines_most] = {0};
     const kvat_profile *profile = view->outcome->profile;
     size_t n = series_of(list, view);
     if (n == 0 || !profile || profile->n_cells == 0) return 0;

@@ -105,7 +105,7 @@ static void put_axis(kvat_buf *out, const kvat__axis *axis, double bottom) {
 }
 
 double kvat__draw_memory(kvat_buf *out, const kvat__view *view) {
-    bar bars[bars_shown + 3];
+    bar bars[bars_shown + 3] = {0};
     size_t n = choose(bars, view);
     if (n == 0) return 0;
     kvat__axis axis = {0, 0, left, right, false};

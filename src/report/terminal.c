@@ -44,11 +44,11 @@ static void say_headline(kvat_buf *out, const kvat__view *view) {
 
 static void put_headline(const kvat__terminal *term, const kvat__view *view) {
     kvat__term_say(term, KVAT__BOLD, 0, 2, view, say_headline);
-    if (!view->winner || kvat__is_default(view, view->winner)) return;
+    if (!view->winner || !view->fallback || view->winner == view->fallback) return; /* nothing to score against */
     kvat_buf score = KVAT_BUF_INIT;
     kvat_buf_puts(&score, "Score ");
     kvat__put_score(&score, view->winner, true);
-    kvat_buf_puts(&score, view->fallback ? " (the default is 100)" : " (the first that works is 100)");
+    kvat_buf_puts(&score, " (the default is 100)");
     kvat__term_paragraph(term, KVAT__PLAIN, 2, 4, kvat__piece(term->out, &score));
     kvat_buf_clear(&score);
 }
@@ -196,8 +196,9 @@ static void put_ranking(const kvat__terminal *term, const kvat__view *view) {
     put_rank_header(term, c);
     for (size_t i = 0; i < view->outcome->n_entries; i++) {
         const kvat_entry *entry = &view->outcome->entries[i];
+        if (entry->rank == 0) continue;
         bool wanted = entry == view->winner || entry == view->fallback;
-        if (entry->rank == 0 || (shown >= rows_shown && !wanted)) continue;
+        if (shown >= rows_shown && !wanted) continue;
         put_rank_row(term, view, entry, c);
         lossy |= entry->lossy;
         shown++;

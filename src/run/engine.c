@@ -240,7 +240,7 @@ static kvat_status unknown_engine(kvat_engine *const *engines, const char *name,
     const char *names[64];
     size_t n = 0;
     kvat_buf list = KVAT_BUF_INIT;
-    for (; engines[n] && n < 64; n++) {
+    for (; n < 64 && engines[n]; n++) {
         names[n] = engines[n]->name;
         kvat_buf_printf(&list, "%s%s", n ? ", " : "", names[n]);
     }

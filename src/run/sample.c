@@ -93,7 +93,7 @@ static kvat_trial_status read_sequence(kvat__measurement *m, const json_t *objec
                                        int64_t start_ns, int64_t ttft_ns) {
     const json_t *tokens = json_object_get(object, "token_ns");
     size_t n = json_array_size(tokens);
-    if (n != (size_t)mark->output_tokens)
+    if (n == 0 || n != (size_t)mark->output_tokens)
         return refuse(m, KVAT_TRIAL_INVALID, "%zu output tokens where %lld were asked for", n,
                       (long long)mark->output_tokens);
     const json_t *prompt = json_object_get(object, "prompt_tokens");

@@ -214,7 +214,7 @@ static kvat_status read_numerics(knob_reader *r, kvat_error *err) {
 static kvat_status read_stable(knob_reader *r, kvat_error *err) {
     const json_t *json = optional(r, "stable");
     kvat__levels stable = {{0}};
-    if (json && json_is_array(json)) {
+    if (json_is_array(json)) {
         if (json_array_size(json) > 0) {
             kvat_status status = read_levels(&stable, r, r->knob, json, "stable", err);
             if (status != KVAT_OK) return status;

@@ -80,10 +80,11 @@ static void mark_descendants(entry *list, size_t n, pid_t self) {
 void tree_signal(int signal, pid_t known) {
     size_t n = 0;
     entry *list = list_processes(&n);
-    if (list) mark_descendants(list, n, getpid());
-    for (size_t i = 0; i < n; i++)
-        if (list[i].below) kill(list[i].pid, signal);
-    if (!list && known > 0) {
+    if (list) {
+        mark_descendants(list, n, getpid());
+        for (size_t i = 0; i < n; i++)
+            if (list[i].below) kill(list[i].pid, signal);
+    } else if (known > 0) {
         kill(-known, signal);
         kill(known, signal);
     }
