@@ -135,10 +135,15 @@ static json_t *gain_member(const kvat_outcome *outcome, size_t entry) {
     return kvat__build_take(&object);
 }
 
-static json_t *confidence_member(const kvat_outcome *outcome) {
+/* The chances are this entry's, which is not always the leader of the search; 0 is what the search says of one it knows
+ * too little of. */
+static json_t *confidence_member(const kvat_outcome *outcome, size_t entry) {
     kvat__builder object = kvat__build_object();
-    kvat__build_real(&object, "p_good", outcome->p_good);
-    kvat__build_real(&object, "p_best", outcome->p_best);
+    bool leads = entry == outcome->best_so_far;
+    double good = leads ? outcome->p_good : outcome->entries[entry].standing.p_good;
+    bool known = outcome->p_good > 0 && !(outcome->entries[entry].lossy && !leads);
+    kvat__build_real(&object, "p_good", known ? good : NAN);
+    kvat__build_real(&object, "p_best", known && leads ? outcome->p_best : NAN);
     kvat__build_real(&object, "delta", outcome->delta);
     kvat__build_int(&object, "of", (int64_t)kvat__outcome_compared(outcome));
     kvat__build_int(&object, "trials", (int64_t)outcome->trials);
@@ -188,12 +193,17 @@ static json_t *alternatives_member(const kvat_outcome *outcome) {
 }
 
 /* ---- the whole ---- */
+static const char not_the_answer[] =
+    "not the answer of this run: lossy, its quality has not been judged, and its gain was "
+    "not confirmed on fresh pairs";
+
 static void add_what(kvat__builder *plan, const kvat_outcome *outcome, const kvat_entry *entry) {
     kvat__build_text(plan, "format", KVAT__PLAN_FORMAT);
     kvat__build_text(plan, "kvat_version", kvat_version());
     kvat__build_text(plan, "created_utc", outcome->created_utc);
     kvat__build_text(plan, "decision", decision_word(outcome->decision));
-    kvat__build_text(plan, "why", outcome->why);
+    bool answer = (size_t)(entry - outcome->entries) == outcome->winner;
+    kvat__build_text(plan, "why", answer ? outcome->why : not_the_answer);
     kvat__build_add(plan, "engine", engine_member(outcome));
     kvat__build_add(plan, "model", model_member(outcome));
     kvat__build_add(plan, "profile", profile_member(outcome->profile));
@@ -209,7 +219,7 @@ static void add_what(kvat__builder *plan, const kvat_outcome *outcome, const kva
 static void add_how(kvat__builder *plan, const kvat_outcome *outcome, const kvat_entry *entry) {
     kvat__build_add(plan, "figures", figures_member(outcome, entry));
     kvat__build_add(plan, "gain", gain_member(outcome, (size_t)(entry - outcome->entries)));
-    kvat__build_add(plan, "confidence", confidence_member(outcome));
+    kvat__build_add(plan, "confidence", confidence_member(outcome, (size_t)(entry - outcome->entries)));
     kvat__build_add(plan, "noise", noise_member(outcome));
     kvat__build_add(plan, "memory", memory_member(outcome, entry));
     kvat__build_add(plan, "alternatives", alternatives_member(outcome));

@@ -75,7 +75,6 @@ void kvat__put_percent(kvat_buf *out, double ratio) {
         kvat_buf_puts(out, "?");
         return;
     }
-    double percent = floor(100 * ratio + 1e-9);
-    kvat__put_fixed(out, ratio < 1 && percent > 99 ? 99 : percent, 0);
+    kvat__put_fixed(out, fmin(floor(100 * ratio + 1e-9), 99), 0); /* a share of draws is never certainty */
     kvat_buf_puts(out, " %");
 }

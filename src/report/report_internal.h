@@ -43,7 +43,7 @@ void kvat__put_score(kvat_buf *out, const kvat_entry *entry, bool interval); /**
 /** "−21.3 % ± 0.9": the wider side of the interval of a logarithm, in per cent. */
 void kvat__put_gain(kvat_buf *out, kvat_interval ln_ratio);
 void kvat__put_share(kvat_buf *out, double ratio);   /**< 0.01 → "1 %", 0.005 → "0.5 %" */
-void kvat__put_percent(kvat_buf *out, double ratio); /**< 0.971 → "97 %"; never rounds up to 100 */
+void kvat__put_percent(kvat_buf *out, double ratio); /**< a chance: 0.971 → "97 %", 1 → "99 %" */
 
 /* ---- words.c: whole sentences ---- */
 const char *kvat__status_phrase(kvat_trial_status status); /**< "out of memory (host)" */

@@ -60,7 +60,9 @@ static void say_undecided(kvat_buf *out, const kvat__view *view) {
     if (view->outcome->n_race == 0)
         kvat_buf_puts(out, "Nothing measured yet");
     else if (view->confirmed)
-        kvat_buf_printf(out, "Better than the default, maybe not the best: %s", label_of(view->winner));
+        kvat_buf_printf(out, "%s, maybe not the best: %s",
+                        view->fallback ? "Better than the default" : "Better than another that works",
+                        label_of(view->winner));
     else if (kvat__is_default(view, view->winner))
         kvat_buf_puts(out, "Not decided: keep the default for now");
     else
@@ -198,7 +200,7 @@ void kvat__say_confidence(kvat_buf *out, const kvat__view *view) {
     kvat_buf_puts(out, "Of a hundred runs that say \"");
     kvat__put_percent(out, outcome->p_good);
     kvat_buf_puts(out, " sure\", about ");
-    kvat__put_fixed(out, floor(100 * outcome->p_good + 1e-9), 0);
+    kvat__put_fixed(out, fmin(floor(100 * outcome->p_good + 1e-9), 99), 0);
     kvat_buf_puts(out, " name a configuration that truly is within ");
     kvat__put_share(out, outcome->delta);
     kvat_buf_printf(out, " of the best of the %zu compared. The chance that %s is the very best is ", view->n_compared,
@@ -234,7 +236,7 @@ static void say_challenge(kvat_buf *out, const kvat__view *view) {
     static const char *const names[] = {"time to first token", "decode", "peak memory"};
     const kvat_confirm_answer *answer = &view->outcome->confirmation;
     kvat_buf_printf(out, "%s against %s, on %zu fresh pairs:", label_of(view->challenger),
-                    view->fallback ? "the default" : "the first that works", answer->pairs);
+                    view->fallback ? "the default" : "the first other that works", answer->pairs);
     for (size_t i = 0; i < 3; i++) {
         kvat_buf_printf(out, " %s ", names[i]);
         kvat__put_gain(out, answer->part[i]);
@@ -242,7 +244,7 @@ static void say_challenge(kvat_buf *out, const kvat__view *view) {
     }
     kvat_buf_puts(out, " score ");
     kvat__put_gain(out, answer->score);
-    kvat_buf_puts(out, answer->verdict == KVAT_VERDICT_B ? ": it is slower." : ": no clear gain.");
+    kvat_buf_puts(out, answer->verdict == KVAT_VERDICT_B ? ": it is worse." : ": no clear gain.");
 }
 
 void kvat__say_challenger(kvat_buf *out, const kvat__view *view) {
@@ -252,7 +254,8 @@ void kvat__say_challenger(kvat_buf *out, const kvat__view *view) {
     } else if (view->best && view->best != view->winner) {
         kvat_buf_printf(out, "Best so far is %s, score ", label_of(view->best));
         kvat__put_score(out, view->best, true);
-        kvat_buf_puts(out, " where the default is 100; it is not confirmed, so it is not the advice.");
+        if (view->fallback) kvat_buf_puts(out, " where the default is 100");
+        kvat_buf_puts(out, "; it is not confirmed, so it is not the advice.");
     }
 }
 

@@ -20,7 +20,7 @@ struct kvat__drive {
     bool has_step;
     kvat_confirm_trial side;
     int attempts;
-    bool search_done, out_of_budget, finished;
+    bool search_done, out_of_budget, confirm_disturbed, finished;
     size_t confirmed, reference;
     size_t trials, failed, voided, searched;
     int64_t elapsed_ns, cost_ns, default_run_ns;
@@ -166,14 +166,15 @@ static kvat_status next_of_search(kvat__drive *drive, kvat_error *err) {
 
 static bool works(const kvat_search_standing *standing) {
     return standing->clean_runs > 0 && standing->state != KVAT_CONFIG_INFEASIBLE &&
-           standing->state != KVAT_CONFIG_UNSTABLE;
+           standing->state != KVAT_CONFIG_UNSTABLE && standing->state != KVAT_CONFIG_SLOW;
 }
 
-/** What the leader is held against: the default, or without one the first configuration that works. */
+/** What the leader is held against: the default, or without one the first other configuration that works and may win
+ * (whatever the leader fails to beat may become the answer, so it must not be lossy). */
 static size_t reference_of(const kvat__drive *drive, const kvat_search_answer *answer) {
     size_t n = kvat_space_count(drive->job->space);
     for (size_t i = 0; i < n; i++)
-        if (works(&answer->standing[i]) && (i != answer->leader || i == 0)) return i;
+        if (drive->configs[i].eligible && works(&answer->standing[i]) && (i != answer->leader || i == 0)) return i;
     return SIZE_MAX;
 }
 
@@ -315,7 +316,7 @@ kvat_status kvat__drive_tell(kvat__drive *drive, const kvat_trial_record *record
     drive->attempts = 0;
     drive->has_step = false;
     if (drive->step.phase == KVAT_PHASE_CONFIRM && record->status == KVAT_TRIAL_VOIDED) {
-        drive->finished = true; /* too disturbed to confirm anything: what there is must do */
+        drive->finished = drive->confirm_disturbed = true; /* what there is must do */
         return KVAT_OK;
     }
     if (drive->step.phase == KVAT_PHASE_SEARCH) return tell_search(drive, record, score, &parts, err);
@@ -337,6 +338,7 @@ kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_err
     kvat__drive_view view = {.confirming = drive->confirm != NULL,
                              .search_done = drive->search_done,
                              .out_of_budget = drive->out_of_budget,
+                             .confirm_disturbed = drive->confirm_disturbed,
                              .confirmed_config = drive->confirmed,
                              .reference_config = drive->reference,
                              .trials = drive->trials,
@@ -345,6 +347,7 @@ kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_err
                              .attempts = drive->attempts,
                              .elapsed_ns = drive->elapsed_ns,
                              .mean_cost_ns = mean_cost(drive),
+                             .pairs_min = drive->confirm_options.min_pairs,
                              .pairs_max = drive->confirm_options.max_pairs,
                              .default_score = NAN};
     if (drive->n_default_scores) view.default_score = kvat_median(drive->default_scores, drive->n_default_scores);

@@ -152,17 +152,30 @@ static double median_score(const kvat_entry *entry, const kvat_profile *p) {
            p->weight_memory * log((double)entry->peak_bytes);
 }
 
+/** Whose score is 100: configuration 0 if it ran clean, else the one the search measured gains against. */
+static const kvat_entry *origin_of(const kvat_outcome *o) {
+    if (o->entries[0].standing.clean_runs > 0) return &o->entries[0];
+    for (size_t i = 0; i < o->n_entries; i++) {
+        kvat_interval gain = o->entries[i].standing.gain;
+        if (o->entries[i].standing.clean_runs > 0 && gain.value == 0 && gain.low == 0 && gain.high == 0)
+            return &o->entries[i];
+    }
+    for (size_t i = 0; i < o->n_entries; i++)
+        if (o->entries[i].standing.clean_runs > 0) return &o->entries[i];
+    return &o->entries[0];
+}
+
 /** A run cut short leaves chunks that share no configuration, so that the fit cannot compare across them: then plain
- * medians are compared, without an interval. `entries` are still in the order of the configurations. */
+ * medians are compared, on the same scale and without an interval. `entries` are still in the order of the
+ * configurations. */
 static void compare_plainly(kvat_outcome *o, const gathering *g) {
-    double origin = NAN;
-    bool all =
-        o->entries[0].standing.clean_runs > 0 && isnan(o->entries[0].score); /* the rest is relative to another */
-    for (size_t i = 0; i < o->n_entries && isnan(origin); i++) origin = median_score(&o->entries[i], g->job->profile);
+    const kvat_entry *origin = origin_of(o);
+    bool all = isnan(origin->score); /* what the fit compares is relative to another */
+    double zero = median_score(origin, g->job->profile);
     for (size_t i = 0; i < o->n_entries; i++) {
         kvat_entry *entry = &o->entries[i];
         if (entry->standing.clean_runs == 0 || !(all || isnan(entry->score))) continue;
-        entry->score = kvat__relative_score(median_score(entry, g->job->profile), origin);
+        entry->score = kvat__relative_score(median_score(entry, g->job->profile), zero);
         entry->score_interval = (kvat_interval){entry->score, NAN, NAN};
         entry->standing.gain = (kvat_interval){log(entry->score / 100), NAN, NAN};
     }
@@ -249,19 +262,77 @@ static kvat_status judge_cells(kvat_outcome *o, kvat_error *err) {
 
 /* ---- decision ---- */
 
-static void put_sure(kvat_buf *out, const kvat_outcome *o, size_t tried) {
-    if (!(o->p_good > 0)) {
-        kvat_buf_printf(out, "too few runs of the %zu configurations tried to say how sure", tried);
-        return;
-    }
-    kvat_buf_printf(out, "%.0f %% sure it is within %.3g %% of the best of %zu", floor(100 * o->p_good), 100 * o->delta,
-                    tried);
+/** How many configurations the chance is about: those that ran clean and may win. */
+static size_t count_compared(const kvat_outcome *o) {
+    size_t n = 0;
+    for (size_t i = 0; i < o->n_entries; i++)
+        n += o->entries[i].standing.clean_runs > 0 && (!o->entries[i].lossy || i == o->default_entry);
+    return n;
+}
+
+/** `of` names the configuration the chance is about. A share of draws is never certainty, so it is capped. */
+static void put_sure(kvat_buf *out, const kvat_outcome *o, const char *of) {
+    size_t compared = count_compared(o);
+    if (compared < 2)
+        kvat_buf_puts(out, "no other lossless configuration has run clean");
+    else if (!(o->p_good > 0))
+        kvat_buf_printf(out, "too few runs of the %zu configurations compared to say how sure", compared);
+    else
+        kvat_buf_printf(out, "%.0f %% sure %s is within %.3g %% of the best of %zu",
+                        fmin(floor(100 * o->p_good + 1e-9), 99), of, 100 * o->delta, compared);
+}
+
+/** Whether the fresh pairs gave an answer: one side is better, or a whole set of pairs could not tell them apart. */
+static bool confirmation_is_over(const kvat__drive_view *view) {
+    const kvat_confirm_answer *answer = &view->confirmation;
+    if (answer->verdict == KVAT_VERDICT_FAILED) return answer->failed_side == 0;
+    return answer->verdict != KVAT_VERDICT_UNDECIDED || answer->pairs >= view->pairs_min;
+}
+
+/** The default, unless it was beaten; without one the leader, unless that lost. */
+static size_t winner_of(const kvat_outcome *o, const kvat__drive_view *view) {
+    const kvat_confirm_answer *answer = &view->confirmation;
+    if (view->confirming && answer->verdict == KVAT_VERDICT_A) return o->best_so_far;
+    if (o->reference_is_default) return o->default_entry;
+    bool lost = answer->verdict == KVAT_VERDICT_B || (answer->verdict == KVAT_VERDICT_FAILED && !answer->failed_side);
+    return view->confirming && lost ? entry_of(o, view->reference_config) : o->best_so_far;
+}
+
+/** What the fresh pairs said, as the first half of the reason. */
+static void put_confirmation(kvat_buf *why, const kvat_outcome *o, const kvat__drive_view *view, const char *against) {
+    const kvat_confirm_answer *answer = &view->confirmation;
+    if (answer->verdict == KVAT_VERDICT_A)
+        kvat_buf_printf(why, "Confirmed on %zu fresh pairs against %s; ", answer->pairs, against);
+    else if (answer->verdict == KVAT_VERDICT_B)
+        kvat_buf_printf(why, "The leader of the search scored lower than %s in %zu fresh pairs; ", against,
+                        answer->pairs);
+    else if (answer->verdict == KVAT_VERDICT_FAILED && answer->failed_side == 0)
+        kvat_buf_puts(why, "The leader of the search failed when it was confirmed; ");
+    else if (answer->verdict == KVAT_VERDICT_FAILED)
+        kvat_buf_printf(why, "In the confirmation %s failed itself; ",
+                        o->reference_is_default ? "the default" : "the configuration held against the leader");
+    else if (answer->pairs > 0)
+        kvat_buf_printf(why, "%zu fresh pair%s could not tell the leader of the search from %s; ", answer->pairs,
+                        answer->pairs == 1 ? "" : "s", against);
+    else
+        kvat_buf_printf(why, "The leader could not be confirmed against %s: %s; ", against,
+                        view->confirm_disturbed ? "the machine was too disturbed" : "no time was left");
+}
+
+/** Why nothing was confirmed although the race is decided. */
+static void put_unopposed(kvat_buf *why, const kvat_outcome *o) {
+    if (o->winner == o->default_entry)
+        kvat_buf_puts(why, "Nothing tried beats the default; ");
+    else if (o->entries[o->winner].config == 0)
+        kvat_buf_puts(why, "Nothing tried beats the first configuration that fits; ");
+    else
+        kvat_buf_puts(why, "No other lossless configuration works, the default included; ");
 }
 
 static void decide(kvat_outcome *o, const kvat__drive_view *view, kvat_buf *why) {
     const kvat_search_answer *answer = &view->answer;
-    bool firm = answer->stop == KVAT_STOP_CONFIDENT || answer->stop == KVAT_STOP_ONE_LEFT;
-    size_t reference = view->reference_config != SIZE_MAX ? entry_of(o, view->reference_config) : SIZE_MAX;
+    bool raced = answer->stop == KVAT_STOP_CONFIDENT || answer->stop == KVAT_STOP_ONE_LEFT;
+    bool firm = raced && (!view->confirming || confirmation_is_over(view));
     o->best_so_far = answer->has_leader ? entry_of(o, answer->leader) : SIZE_MAX;
     o->confirmed_entry = view->confirming ? entry_of(o, view->confirmed_config) : SIZE_MAX;
     o->reference_is_default = o->default_entry != SIZE_MAX && ranked(&o->entries[o->default_entry]);
@@ -270,38 +341,25 @@ static void decide(kvat_outcome *o, const kvat__drive_view *view, kvat_buf *why)
         kvat_buf_printf(why, "none of %zu configurations worked", o->n_entries);
         return;
     }
-    kvat_verdict verdict = view->confirming ? view->confirmation.verdict : KVAT_VERDICT_UNDECIDED;
-    const char *against = o->reference_is_default ? "the default" : "the first configuration that works";
-    bool beats = view->confirming && verdict == KVAT_VERDICT_A;
-    size_t fallback = o->reference_is_default ? o->default_entry : reference;
-    if (fallback == SIZE_MAX) fallback = o->best_so_far;
-    o->winner = beats ? o->best_so_far : fallback;
+    o->winner = winner_of(o, view);
     o->decision = !firm                           ? KVAT_DECISION_UNDECIDED
                   : o->winner == o->default_entry ? KVAT_DECISION_DEFAULT
                                                   : KVAT_DECISION_WINNER;
-    if (beats)
-        kvat_buf_printf(why, "Confirmed on %zu fresh pairs against %s; ", view->confirmation.pairs, against);
-    else if (verdict == KVAT_VERDICT_B)
-        kvat_buf_printf(why, "The leader of the search was slower than %s in %zu fresh pairs; ", against,
-                        view->confirmation.pairs);
-    else if (verdict == KVAT_VERDICT_FAILED)
-        kvat_buf_puts(why, "The leader of the search failed when it was confirmed; ");
-    else if (view->confirming && view->confirmation.pairs > 0)
-        kvat_buf_printf(why, "%zu fresh pairs could not tell the leader of the search from %s; ",
-                        view->confirmation.pairs, against);
-    else if (view->confirming)
-        kvat_buf_printf(why, "No time was left to confirm the leader against %s; ", against);
-    if (firm && (beats || !view->confirming)) {
-        if (!view->confirming) kvat_buf_puts(why, "Nothing tried beats the default; ");
-        put_sure(why, o, answer->tried);
-    } else if (firm) {
+    const char *against = o->reference_is_default ? "the default" : "the first other configuration that works";
+    const char *of = o->winner == o->best_so_far ? "it" : "the leader";
+    if (view->confirming)
+        put_confirmation(why, o, view, against);
+    else if (firm)
+        put_unopposed(why, o);
+    if (firm && o->winner != o->best_so_far) {
         kvat_buf_printf(why, "keep %s", against);
-    } else {
-        kvat_buf_puts(why, "not decided: ");
-        put_sure(why, o, answer->tried);
-        kvat_buf_printf(why, ", and the budget ended%s", o->noisy ? " on a noisy machine" : "");
-        if (answer->survivors > 1) kvat_buf_printf(why, " with %zu configurations left", answer->survivors);
+        return;
     }
+    if (!firm) kvat_buf_puts(why, "not decided: ");
+    put_sure(why, o, of);
+    if (raced) return;
+    kvat_buf_printf(why, ", and the budget ended%s", o->noisy ? " on a noisy machine" : "");
+    if (answer->survivors > 1) kvat_buf_printf(why, " with %zu configurations left", answer->survivors);
 }
 
 /** Best ranked lossy entry that beats the winner by estimate. */

@@ -77,13 +77,14 @@ typedef struct kvat__drive_view {
     kvat_search_outlook outlook;
     kvat_confirm_answer confirmation;
     bool confirming, search_done, out_of_budget;
+    bool confirm_disturbed;  /**< the confirmation ended because the machine was too disturbed */
     size_t confirmed_config; /**< SIZE_MAX none */
     size_t reference_config; /**< what it was confirmed against; SIZE_MAX none */
     size_t trials, failed, voided;
     int attempts; /**< disturbed measurements of the present step so far */
     int64_t elapsed_ns, mean_cost_ns;
     double default_score; /**< median s of the default, NaN before it ran */
-    size_t pairs_max;
+    size_t pairs_min, pairs_max;
 } kvat__drive_view;
 kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_error *err);
 /** Weighted score of a record (s of trial.h) and its parts; KVAT_ERR_DATA when it is not ok. */
