@@ -232,7 +232,7 @@ static unsigned mode_of(const applying *a, const char *format) {
 }
 
 static kvat_status make_snippet(kvat_buf *out, const applying *a, const char *format, kvat_error *err) {
-    kvat_snippet_target target = {*a->model ? a->model : NULL, a->settings};
+    kvat_snippet_target target = {.model_path = *a->model ? a->model : NULL, .settings = a->settings};
     if (!format) return kvat_fail(err, KVAT_ERR_USAGE, "kvat writes no snippets for the engine '%s'", a->engine);
     return kvat_snippet_put(out, a->plan, format, &target, err);
 }

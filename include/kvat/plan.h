@@ -62,6 +62,8 @@ KVAT_EXTERN const kvat_snippet *kvat_snippets_for(size_t *n, const char *engine_
 typedef struct kvat_snippet_target {
     const char *model_path; /**< absolute path, or NULL: the script takes it from $1 / MODEL */
     const json_t *settings; /**< from kvat_plan_resolve(), or NULL: the plan's own */
+    const char *home; /**< home folder, or NULL; what lies below it is written without naming it: as $HOME in scripts,
+                           by its file name alone where there are no variables */
 } kvat_snippet_target;
 
 /** Formats by name for `kvat apply --format`: "llama-server", "preset", "compose", "k8s", … NULL-terminated. */

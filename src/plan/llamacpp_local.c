@@ -5,12 +5,20 @@
 
 #include "llamacpp.h"
 
+/* What follows "<home>/" in the model's path, or NULL when it lies elsewhere. */
+static const char *below_home(const kvat_snippet_target *target) {
+    size_t n = target->home ? strlen(target->home) : 0;
+    bool below = n > 1 && target->model_path && strncmp(target->model_path, target->home, n) == 0;
+    return below && target->model_path[n] == '/' ? target->model_path + n + 1 : NULL;
+}
+
 /* ---- llama-server.sh ---- */
-static void put_model_choice(kvat_buf *out, const char *model_path) {
+static void put_model_choice(kvat_buf *out, const kvat_snippet_target *target) {
+    const char *below = below_home(target);
     kvat_buf_puts(out, "if [ -z \"${MODEL:-}\" ]; then\n");
-    if (model_path) {
-        kvat_buf_puts(out, "    MODEL=");
-        kvat_escape_shell(out, model_path);
+    if (target->model_path) {
+        kvat_buf_puts(out, below ? "    MODEL=$HOME/" : "    MODEL=");
+        kvat_escape_shell(out, below ? below : target->model_path);
         kvat_buf_putc(out, '\n');
     } else {
         kvat_buf_puts(out, "    if [ \"$#\" -eq 0 ]; then\n"
@@ -59,7 +67,7 @@ kvat_status kvat__llamacpp_put_script(kvat_buf *out, const json_t *plan, const k
                     "# model file, LLAMA_SERVER another program.\n"
                     "# To check: the server's log and http://127.0.0.1:8080/props name the settings in force.\n"
                     "set -eu\n\n");
-    put_model_choice(out, target->model_path);
+    put_model_choice(out, target);
     put_exports(out, &settings);
     kvat__llamacpp_unknown(out, &settings, "", "#");
     kvat_buf_printf(out,
@@ -118,10 +126,13 @@ static const char *model_of(const json_t *plan, const kvat_snippet_target *targe
 
 static kvat_status put_preset(kvat_buf *out, const json_t *plan, const kvat_snippet_target *target,
                               const kvat__settings *settings, kvat_error *err) {
-    const char *model = model_of(plan, target);
+    bool hidden = below_home(target) != NULL;
+    const char *model = hidden ? kvat__text_of(json_object_get(plan, "model"), "file") : model_of(plan, target);
 
     kvat__llamacpp_header(out, plan, target, ";", "A preset of llama-server's router");
     kvat_buf_puts(out, "; Use: llama-server --models-preset THIS_FILE\n\nversion = 1\n\n");
+    if (hidden)
+        kvat_buf_puts(out, "; The model's folder is left out here: start the server in it, or complete the path.\n");
     put_section(out, plan);
     kvat__llamacpp_unknown(out, settings, "", ";");
     kvat_status status = put_ini(out, "model", model, err);

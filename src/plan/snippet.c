@@ -63,7 +63,7 @@ static kvat_status unknown_format(const engine_row *row, const char *engine, con
 
 kvat_status kvat_snippet_put(kvat_buf *out, const json_t *plan, const char *format, const kvat_snippet_target *target,
                              kvat_error *err) {
-    static const kvat_snippet_target nothing = {NULL, NULL};
+    static const kvat_snippet_target nothing = {.model_path = NULL};
     kvat_status status = kvat_plan_check(plan, err);
     if (status != KVAT_OK) return status;
     const char *engine = kvat__text_of(json_object_get(plan, "engine"), "name");

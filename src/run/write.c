@@ -36,7 +36,7 @@ static kvat_status write_one(const writer *w, const char *name, const kvat_buf *
 static kvat_status write_snippets(const writer *w, const json_t *plan, kvat_error *err) {
     size_t n = 0;
     const kvat_snippet *snippets = kvat_snippets_for(&n, w->outcome->engine_name);
-    kvat_snippet_target target = {.model_path = w->model_path};
+    kvat_snippet_target target = {.model_path = w->model_path, .home = getenv("HOME")};
     kvat_status status = KVAT_OK;
     for (size_t i = 0; i < n && status == KVAT_OK; i++) {
         kvat_buf text = KVAT_BUF_INIT;

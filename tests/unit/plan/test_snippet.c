@@ -9,7 +9,7 @@
 
 static void put(kvat_buf *out, const json_t *plan, const char *format, const char *model_path) {
     kvat_error err = KVAT_ERROR_INIT;
-    const kvat_snippet_target target = {model_path, NULL};
+    const kvat_snippet_target target = {.model_path = model_path};
     if (kvat_snippet_put(out, plan, format, &target, &err) != KVAT_OK) fail_msg("%s: %s", format, err.message);
 }
 
@@ -229,10 +229,37 @@ static void a_preset_refuses_what_it_cannot_say(void **state) {
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         kvat_buf text = KVAT_BUF_INIT;
         kvat_error err = KVAT_ERROR_INIT;
-        const kvat_snippet_target target = {refused[i], NULL};
+        const kvat_snippet_target target = {.model_path = refused[i]};
         assert_int_equal(kvat_snippet_put(&text, plan, "preset", &target, &err), KVAT_ERR_USAGE);
         assert_int_equal(text.length, 0);
         assert_non_null(strstr(err.message, "preset"));
+    }
+    json_decref(plan);
+}
+
+/* What a run writes by itself may be passed on: it must not name the user. */
+static void nothing_names_the_home_folder(void **state) {
+    (void)state;
+    static const struct {
+        const char *path, *home, *script, *preset;
+    } cases[] = {
+        {"/home/ann/models/my m.gguf", "/home/ann", "MODEL=$HOME/'models/my m.gguf'", "folder is left out"},
+        {"/home/anna/m.gguf", "/home/ann", "MODEL=/home/anna/m.gguf", "model = /home/anna/m.gguf"},
+        {"/srv/m.gguf", "/home/ann", "MODEL=/srv/m.gguf", "model = /srv/m.gguf"},
+        {"/srv/m.gguf", NULL, "MODEL=/srv/m.gguf", "model = /srv/m.gguf"},
+    };
+    json_t *plan = plan_of(SAMPLE_WINNER);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const kvat_snippet_target target = {.model_path = cases[i].path, .home = cases[i].home};
+        kvat_buf script = KVAT_BUF_INIT, preset = KVAT_BUF_INIT;
+        assert_int_equal(kvat_snippet_put(&script, plan, "llama-server", &target, NULL), KVAT_OK);
+        assert_int_equal(kvat_snippet_put(&preset, plan, "preset", &target, NULL), KVAT_OK);
+        assert_non_null(strstr(script.bytes, cases[i].script));
+        assert_non_null(strstr(preset.bytes, cases[i].preset));
+        assert_null(strstr(script.bytes, "/home/ann/"));
+        assert_null(strstr(preset.bytes, "/home/ann/"));
+        kvat_buf_clear(&script);
+        kvat_buf_clear(&preset);
     }
     json_decref(plan);
 }
@@ -284,7 +311,7 @@ static void settings_of_a_rule_take_the_place_of_the_plans(void **state) {
     (void)state;
     json_t *plan = plan_of(SAMPLE_WINNER), *settings = json_pack("{s:i}", "threads", 3);
     kvat_buf text = KVAT_BUF_INIT;
-    const kvat_snippet_target target = {"/models/m.gguf", settings};
+    const kvat_snippet_target target = {.model_path = "/models/m.gguf", .settings = settings};
     assert_int_equal(kvat_snippet_put(&text, plan, "llama-server", &target, NULL), KVAT_OK);
     assert_non_null(strstr(text.bytes, "-t 3 "));
     assert_null(strstr(text.bytes, "-ub"));
@@ -318,7 +345,7 @@ typedef struct attempt {
 static kvat_status write_and_free(void *context, kvat_error *err) {
     const attempt *a = context;
     kvat_buf text = KVAT_BUF_INIT;
-    const kvat_snippet_target target = {"/models/m.gguf", NULL};
+    const kvat_snippet_target target = {.model_path = "/models/m.gguf"};
     kvat_status status = kvat_snippet_put(&text, a->plan, a->format, &target, err);
     size_t length = text.length;
     kvat_buf_clear(&text);
@@ -351,6 +378,7 @@ int main(void) {
         cmocka_unit_test(hostile_paths_and_values_reach_the_server_as_they_are),
         cmocka_unit_test(without_a_path_the_script_asks_for_the_model),
         cmocka_unit_test(a_preset_refuses_what_it_cannot_say),
+        cmocka_unit_test(nothing_names_the_home_folder),
         cmocka_unit_test(a_preset_of_hostile_names_keeps_its_shape),
         cmocka_unit_test(containers_get_variables_and_arguments),
         cmocka_unit_test(settings_of_a_rule_take_the_place_of_the_plans),
