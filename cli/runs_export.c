@@ -12,9 +12,16 @@ typedef struct exporting {
     kvat_error *err;
 } exporting;
 
-/** A stored document as it stands, null when there is none: the store keeps canonical JSON. */
-static void put_document(kvat_buf *out, const char *name, const char *text) {
+/** A stored document as it stands, null when there is none. It is read to see that it is one: a damaged store must not
+ * make a damaged export. */
+static kvat_status put_document(kvat_buf *out, const char *name, const char *text, kvat_error *err) {
+    json_t *json = NULL;
+    kvat_error why = KVAT_ERROR_INIT;
+    kvat_status status = text && *text ? kvat_json_parse(&json, text, strlen(text), name, &why) : KVAT_OK;
+    json_decref(json);
+    if (status != KVAT_OK) return kvat_fail(err, status, "the store is damaged: %s", why.message);
     kvat_buf_printf(out, "\"%s\":%s,", name, text && *text ? text : "null");
+    return KVAT_OK;
 }
 
 static void put_text(kvat_buf *out, const char *name, const char *text) {
@@ -23,7 +30,19 @@ static void put_text(kvat_buf *out, const char *name, const char *text) {
     kvat_buf_putc(out, ',');
 }
 
-static void put_run(kvat_buf *out, const kvat_run_record *run) {
+static kvat_status put_documents(kvat_buf *out, const kvat_run_record *run, kvat_error *err) {
+    const struct {
+        const char *name, *text;
+    } documents[] = {{"request", run->request_json},      {"engine", run->engine_json},
+                     {"describe", run->describe_json},    {"environment", run->environment_json},
+                     {"configurations", run->space_json}, {"note", run->note_json}};
+    kvat_status status = KVAT_OK;
+    for (size_t i = 0; i < CLI_COUNT(documents) && status == KVAT_OK; i++)
+        status = put_document(out, documents[i].name, documents[i].text, err);
+    return status;
+}
+
+static kvat_status put_run(kvat_buf *out, const kvat_run_record *run, kvat_error *err) {
     kvat_buf_printf(out, "{\"format\":\"kvat-export/1\",\n\"run\":%lld,", (long long)run->id);
     put_text(out, "identity", run->identity);
     put_text(out, "created_utc", run->created_utc);
@@ -32,20 +51,19 @@ static void put_run(kvat_buf *out, const kvat_run_record *run) {
     put_text(out, "profile", run->profile_name);
     put_text(out, "state", kvat_run_state_word(run->state));
     kvat_buf_putc(out, '\n');
-    put_document(out, "request", run->request_json);
-    put_document(out, "engine", run->engine_json);
-    put_document(out, "describe", run->describe_json);
-    put_document(out, "environment", run->environment_json);
-    put_document(out, "configurations", run->space_json);
-    put_document(out, "note", run->note_json);
+    kvat_status status = put_documents(out, run, err);
     kvat_buf_puts(out, "\n\"trials\":[");
+    return status;
 }
 
 static bool export_header(void *user, const kvat_run_record *run) {
     exporting *e = user;
     kvat_buf text = KVAT_BUF_INIT;
-    put_run(&text, run);
-    e->status = cli_out_buf(e->io, &text, e->err);
+    e->status = put_run(&text, run, e->err);
+    if (e->status == KVAT_OK)
+        e->status = cli_out_buf(e->io, &text, e->err);
+    else
+        kvat_buf_clear(&text);
     return false;
 }
 

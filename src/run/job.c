@@ -299,13 +299,27 @@ static kvat_status request_json(kvat__job *job, const kvat_tune_request *request
     return status;
 }
 
+/** A word whose absolute path, at its start or after '=' or ':', is cut to its last part. */
+static void put_without_folder(kvat_buf *out, const char *word) {
+    const char *slash = strchr(word, '/');
+    bool absolute = slash && (slash == word || slash[-1] == '=' || slash[-1] == ':');
+    if (!absolute) {
+        kvat_buf_puts(out, word);
+        return;
+    }
+    kvat_buf_put(out, word, (size_t)(slash - word));
+    kvat_buf_puts(out, strrchr(slash, '/') + 1);
+}
+
 /** The command line without what would name the user: absolute paths keep only their last part. */
 static json_t *argv_json(const char *const *argv) {
     json_t *list = json_array();
     for (; list && argv && *argv; argv++) {
-        const char *word = *argv;
-        if (word[0] == '/') word = strrchr(word, '/') + 1;
-        if (json_array_append_new(list, json_string(word)) != 0) {
+        kvat_buf word = KVAT_BUF_INIT;
+        put_without_folder(&word, *argv);
+        int bad = json_array_append_new(list, word.bytes ? json_string(word.bytes) : json_string(""));
+        kvat_buf_clear(&word);
+        if (bad) {
             json_decref(list);
             list = NULL;
         }
@@ -363,6 +377,19 @@ static kvat_status parse(json_t **out, const char *text, const char *what, kvat_
     return kvat_json_parse(out, text ? text : "", text ? strlen(text) : 0, what, err);
 }
 
+/** Members that everything after takes for granted: a document without them was not written by kvat. */
+static kvat_status check_documents(const kvat__job *job, kvat_error *err) {
+    const struct {
+        const json_t *object;
+        const char *member, *what;
+    } needed[] = {{job->hello, "engine", "engine"}, {job->describe, "model", "model"}, {job->note, "argv", "note"}};
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        if (!json_object_get(needed[i].object, needed[i].member))
+            return kvat_fail(err, KVAT_ERR_DATA, "the store is damaged: the stored %s has no \"%s\"", needed[i].what,
+                             needed[i].member);
+    return KVAT_OK;
+}
+
 kvat_status kvat__job_from_record(kvat__job **out, const kvat_run_record *record, kvat_error *err) {
     kvat__job *job = calloc(1, sizeof *job);
     if (!job) return nomem(err);
@@ -373,6 +400,7 @@ kvat_status kvat__job_from_record(kvat__job **out, const kvat_run_record *record
     if (status == KVAT_OK) status = parse(&job->environment, record->environment_json, "the stored machine", err);
     if (status == KVAT_OK) status = parse(&job->note, record->note_json, "the stored note", err);
     if (status == KVAT_OK) status = parse(&space, record->space_json, "the stored space", err);
+    if (status == KVAT_OK) status = check_documents(job, err);
     if (status == KVAT_OK) status = kvat_profile_parse(&job->profile, json_object_get(job->request, "profile"), err);
     if (status == KVAT_OK) {
         job->profile->builtin = json_is_true(json_object_get(job->request, "profile_builtin"));
