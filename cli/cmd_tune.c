@@ -2,6 +2,7 @@
 // It must not know how trials are chosen or judged.
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "kvat/plan.h"
 #include "kvat/units.h"
@@ -344,11 +345,18 @@ static bool has_outcome(kvat_status status) {
     return status == KVAT_OK || status == KVAT_ERR_PARTIAL || status == KVAT_ERR_INFEASIBLE;
 }
 
+/** The user's prompts are in this process's memory: no core file of it may be left behind. */
+static void forbid_core(void) {
+    const struct rlimit none = {0, 0};
+    (void)setrlimit(RLIMIT_CORE, &none);
+}
+
 static kvat_status tune(cli_context *context, kvat_error *err) {
     cli_tune_request made;
     cli_progress progress;
     kvat_outcome *outcome = NULL;
     kvat_events events = {cli_progress_event, &progress};
+    forbid_core();
     cli_signals_catch(context->cancel);
     cli_progress_init(&progress, context->io);
     kvat_status status = cli_tune_request_make(&made, context, err);
