@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "kvat/file.h"
+#include "kvat/plan.h"
 #include "session.h"
 
 #define NOISE_PROBE_NS (2 * KVAT_NS_PER_S)
@@ -164,22 +165,31 @@ kvat_status kvat__replay_run(kvat__replay *replay, kvat_store *store, int64_t ru
 
 /* ---- the store ---- */
 
+static kvat_status refuse_file(const char *directory, const char *name, kvat_error *err) {
+    char *path = kvat_path_join(directory, name);
+    if (!path) return nomem(err);
+    struct stat info;
+    bool there = lstat(path, &info) == 0;
+    free(path);
+    if (!there) return KVAT_OK;
+    return kvat_fail(err, KVAT_ERR_IO,
+                     "%s/%s exists and there is no kvat.db beside it, so kvat did not write it: choose another folder "
+                     "with -o, or replace it with --force",
+                     directory, name);
+}
+
 /** A folder with our file names but without our store belongs to somebody else. */
-static kvat_status refuse_foreign(const char *directory, kvat_error *err) {
-    static const char *const names[] = {"best_plan.json", "lossy_plan.json", "report.html", "report.md", NULL};
-    for (const char *const *name = names; *name; name++) {
-        char *path = kvat_path_join(directory, *name);
-        struct stat info;
-        bool there = path && lstat(path, &info) == 0;
-        free(path);
-        if (there)
-            return kvat_fail(
-                err, KVAT_ERR_IO,
-                "%s/%s exists and there is no kvat.db beside it, so kvat did not write it: choose another folder "
-                "with -o, or replace it with --force",
-                directory, *name);
-    }
-    return KVAT_OK;
+static kvat_status refuse_foreign(const tuning *t, kvat_error *err) {
+    static const char *const names[] = {"best_plan.json", "lossy_plan.json", "report.html", "report.md"};
+    const char *engine = json_string_value(json_object_get(json_object_get(t->hello, "engine"), "name"));
+    size_t n_snippets = 0;
+    const kvat_snippet *snippets = kvat_snippets_for(&n_snippets, engine ? engine : "");
+    kvat_status status = KVAT_OK;
+    for (size_t i = 0; i < sizeof names / sizeof *names && status == KVAT_OK; i++)
+        status = refuse_file(t->directory, names[i], err);
+    for (size_t i = 0; i < n_snippets && status == KVAT_OK; i++)
+        status = refuse_file(t->directory, snippets[i].file_name, err);
+    return status;
 }
 
 static kvat_status open_store(tuning *t, kvat_error *err) {
@@ -188,7 +198,7 @@ static kvat_status open_store(tuning *t, kvat_error *err) {
     char *path = kvat_path_join(t->directory, "kvat.db");
     if (!path) return nomem(err);
     struct stat info;
-    if (!t->request->force && lstat(path, &info) != 0) status = refuse_foreign(t->directory, err);
+    if (!t->request->force && lstat(path, &info) != 0) status = refuse_foreign(t, err);
     if (status == KVAT_OK) status = kvat_store_open(&t->store, path, KVAT_STORE_WRITE, err);
     free(path);
     return status;

@@ -1,8 +1,10 @@
 // Writes what a run leaves behind: plan, snippets, reports; each file whole or not at all.
 // Must not decide or format: plan and report do.
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "kvat/file.h"
 #include "kvat/plan.h"
@@ -30,6 +32,25 @@ static kvat_status write_one(const writer *w, const char *name, const kvat_buf *
         w->events->on_event(w->events->user, &event);
     }
     free(path);
+    return status;
+}
+
+/** What an earlier run left under this name would contradict the report of this one. */
+static kvat_status remove_stale(const writer *w, const char *name, kvat_error *err) {
+    char *path = kvat_path_join(w->directory, name);
+    if (!path) return kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate a path");
+    kvat_status status = KVAT_OK;
+    if (w->force && unlink(path) != 0 && errno != ENOENT)
+        status = kvat_fail(err, KVAT_ERR_IO, "cannot remove %s of an earlier run: %s", path, strerror(errno));
+    free(path);
+    return status;
+}
+
+static kvat_status remove_stale_plan(const writer *w, kvat_error *err) {
+    size_t n = 0;
+    const kvat_snippet *snippets = kvat_snippets_for(&n, w->outcome->engine_name);
+    kvat_status status = remove_stale(w, "best_plan.json", err);
+    for (size_t i = 0; i < n && status == KVAT_OK; i++) status = remove_stale(w, snippets[i].file_name, err);
     return status;
 }
 
@@ -82,10 +103,11 @@ static kvat_status write_report(const writer *w, const char *name, report_writer
 kvat_status kvat_outcome_write(const kvat_outcome *outcome, const char *directory, const char *model_path, bool force,
                                const kvat_events *events, kvat_error *err) {
     writer w = {outcome, directory, model_path, force, events};
-    kvat_status status = KVAT_OK;
-    if (outcome->winner != SIZE_MAX) status = write_plan(&w, outcome->winner, "best_plan.json", true, err);
-    if (status == KVAT_OK && outcome->lossy_best != SIZE_MAX)
-        status = write_plan(&w, outcome->lossy_best, "lossy_plan.json", false, err);
+    kvat_status status = outcome->winner != SIZE_MAX ? write_plan(&w, outcome->winner, "best_plan.json", true, err)
+                                                     : remove_stale_plan(&w, err);
+    if (status == KVAT_OK)
+        status = outcome->lossy_best != SIZE_MAX ? write_plan(&w, outcome->lossy_best, "lossy_plan.json", false, err)
+                                                 : remove_stale(&w, "lossy_plan.json", err);
     if (status == KVAT_OK) status = write_report(&w, "report.html", kvat_report_html, err);
     if (status == KVAT_OK) status = write_report(&w, "report.md", kvat_report_markdown, err);
     return status;

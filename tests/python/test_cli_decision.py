@@ -78,3 +78,17 @@ def test_the_chances_of_the_lossy_plan_are_not_those_of_the_winner(tmp_path: Pat
     assert lossy["confidence"]["p_good"] is None and lossy["confidence"]["p_best"] is None
     assert "onfirmed on" not in lossy["why"].replace("not confirmed on", "")
     assert lossy["why"] != plan["why"]
+
+
+def test_a_plan_of_an_earlier_run_does_not_outlive_its_answer(tmp_path: Path) -> None:
+    tune(tmp_path, [], "--allow-lossy")
+    results = tmp_path / "kvat_results"
+    assert (results / "lossy_plan.json").exists()
+    tune(tmp_path, [])
+    assert not (results / "lossy_plan.json").exists(), "nothing lossy was tried"
+    surface = json.loads((tmp_path / "surface.json").read_text())
+    surface["faults"] = unsupported({})
+    (tmp_path / "surface.json").write_text(json.dumps(surface))
+    assert kvat("tune", "surface.json", cwd=tmp_path).code == 3
+    assert not (results / "best_plan.json").exists(), "no configuration works"
+    assert (results / "report.md").exists()
