@@ -206,7 +206,7 @@ static void put_against_line(kvat_buf *out, const json_t *plan, const char *mark
     if (low > 0 && high > 0 && high < 1e6)
         kvat_buf_printf(&text, "score %.0f to %.0f where the %s is 100, from %lld fresh pairs", 100 * low, 100 * high,
                         kvat__text_of(gain, "against"), (long long)json_integer_value(json_object_get(gain, "pairs")));
-    put_made_line(out, mark, "confirmed", &text);
+    put_made_line(out, mark, low > 1 ? "confirmed" : "compared", &text);
 }
 
 void kvat__llamacpp_header(kvat_buf *out, const json_t *plan, const kvat_snippet_target *target, const char *mark,

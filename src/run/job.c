@@ -269,6 +269,22 @@ static kvat_status hash_prompts(json_t *request, const kvat_profile *profile, kv
     return status;
 }
 
+/** Another prefix may mean another machine, whose figures are never pooled with these; it may also name a host, so that
+ * only its hash is kept. */
+static kvat_status hash_launch(json_t *request, const char *const *launch, kvat_error *err) {
+    if (!launch || !*launch) return KVAT_OK;
+    kvat_buf text = KVAT_BUF_INIT;
+    char hex[KVAT_HASH_HEX];
+    for (; *launch; launch++) kvat_buf_put(&text, *launch, strlen(*launch) + 1);
+    kvat_status status = kvat_buf_status(&text, err);
+    if (status == KVAT_OK) {
+        kvat_hash_bytes(hex, text.bytes, text.length);
+        if (json_object_set_new(request, "launch_sha256", json_string(hex)) != 0) status = nomem(err);
+    }
+    kvat_buf_clear(&text);
+    return status;
+}
+
 static kvat_status request_json(kvat__job *job, const kvat_tune_request *request, const char *engine_name,
                                 kvat_error *err) {
     json_t *profile = NULL, *set = NULL, *sweep = NULL;
@@ -293,6 +309,7 @@ static kvat_status request_json(kvat__job *job, const kvat_tune_request *request
         json_object_set_new(job->request, "cells_left_out", json_integer((json_int_t)job->profile->left_out)) != 0)
         status = nomem(err);
     if (status == KVAT_OK) status = hash_prompts(job->request, job->profile, err);
+    if (status == KVAT_OK) status = hash_launch(job->request, request->launch, err);
     json_decref(profile);
     json_decref(set);
     json_decref(sweep);
@@ -311,12 +328,22 @@ static void put_without_folder(kvat_buf *out, const char *word) {
     kvat_buf_puts(out, strrchr(slash, '/') + 1);
 }
 
-/** The command line without what would name the user: absolute paths keep only their last part. */
+/** The command line without what would name the user or a host: absolute paths keep only their last part, and a launch
+ * prefix is not told. */
 static json_t *argv_json(const char *const *argv) {
+    static const char option[] = "--launch";
+    const size_t n = sizeof option - 1;
     json_t *list = json_array();
+    bool prefix = false; /* this word is the value of --launch */
     for (; list && argv && *argv; argv++) {
         kvat_buf word = KVAT_BUF_INIT;
-        put_without_folder(&word, *argv);
+        if (prefix)
+            kvat_buf_puts(&word, "PREFIX");
+        else if (strncmp(*argv, option, n) == 0 && (*argv)[n] == '=')
+            kvat_buf_puts(&word, "--launch=PREFIX");
+        else
+            put_without_folder(&word, *argv);
+        prefix = !prefix && strcmp(*argv, option) == 0;
         int bad = json_array_append_new(list, word.bytes ? json_string(word.bytes) : json_string(""));
         kvat_buf_clear(&word);
         if (bad) {
@@ -390,6 +417,20 @@ static kvat_status check_documents(const kvat__job *job, kvat_error *err) {
     return KVAT_OK;
 }
 
+/** Trials name their configuration by its place: the places must be those they were measured at. */
+static kvat_status check_space(const kvat__job *job, const json_t *stored, kvat_error *err) {
+    json_t *made = NULL;
+    kvat_status status = kvat__job_space_json(&made, job, err);
+    if (status == KVAT_OK && !json_equal(stored, made))
+        status =
+            kvat_fail(err, KVAT_ERR_DATA,
+                      "the stored run has %zu configurations, and they are not the %zu that this kvat makes of the "
+                      "same request: measure again with --fresh",
+                      json_array_size(stored), json_array_size(made));
+    json_decref(made);
+    return status;
+}
+
 kvat_status kvat__job_from_record(kvat__job **out, const kvat_run_record *record, kvat_error *err) {
     kvat__job *job = calloc(1, sizeof *job);
     if (!job) return nomem(err);
@@ -407,12 +448,7 @@ kvat_status kvat__job_from_record(kvat__job **out, const kvat_run_record *record
         job->profile->left_out = (size_t)int_of(job->request, "cells_left_out", 0);
         status = complete(job, err);
     }
-    if (status == KVAT_OK && json_array_size(space) != kvat_space_count(job->space))
-        status =
-            kvat_fail(err, KVAT_ERR_DATA,
-                      "the stored run has %zu configurations where this kvat makes %zu of the same request: measure "
-                      "again with --fresh",
-                      json_array_size(space), kvat_space_count(job->space));
+    if (status == KVAT_OK) status = check_space(job, space, err);
     json_decref(space);
     if (status == KVAT_OK)
         *out = job;

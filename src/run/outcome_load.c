@@ -19,8 +19,7 @@ typedef struct gathering {
     double default_score; /**< median of the default so far, for the race chart */
     char *peak_source;
     int64_t measured_ns;
-    bool loaded_foreign; /**< some trial saw other processes take much of the CPU */
-    size_t disturbed;
+    size_t disturbed; /**< trials during which other processes took much of the CPU */
     kvat_status status;
     kvat_error *err;
 } gathering;
@@ -68,10 +67,9 @@ static void note_disturbance(gathering *g, const kvat_trial_record *record) {
     json_error_t ignored;
     json_t *activity = json_loads(text, 0, &ignored);
     double wall = json_number_value(json_object_get(activity, "at_ns"));
-    double busy = json_number_value(json_object_get(activity, "busy_cpu_ns"));
-    double own = json_number_value(json_object_get(activity, "own_cpu_ns"));
+    const json_t *foreign = json_object_get(activity, "foreign_cpu_ns"); /* null when it cannot be told */
     int cores = (int)json_integer_value(json_object_get(json_object_get(g->job->environment, "machine"), "threads"));
-    if (wall > 0 && cores > 0 && own >= 0 && (busy - own) / (wall * cores) > 0.10) g->disturbed++;
+    if (wall > 0 && cores > 0 && json_number_value(foreign) / (wall * cores) > 0.10) g->disturbed++;
     json_decref(activity);
 }
 

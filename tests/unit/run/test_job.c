@@ -1,0 +1,107 @@
+// Tests of the job: what is kept of a request, and what is refused of a stored one.
+#include "job_fixture.h"
+
+static kvat__job *job_of(const char *const *launch, const char *const *argv) {
+    kvat_tune_request request = KVAT_TUNE_REQUEST_INIT;
+    request.model = "toy";
+    request.profile = "ci-micro";
+    request.launch = launch;
+    request.argv = argv;
+    kvat_machine machine = {.threads = 4, .memory_limit_bytes = (int64_t)1 << 34};
+    json_t *hello = fixture_json(fixture_hello), *describe = fixture_json(fixture_describe);
+    kvat__job *job = NULL;
+    assert_int_equal(kvat__job_from_request(&job, &request, hello, describe, &machine, "pretend", "as asked", NULL),
+                     KVAT_OK);
+    json_decref(hello);
+    json_decref(describe);
+    return job;
+}
+
+static void identity_of(char *hex, const char *const *launch) {
+    kvat__job *job = job_of(launch, NULL);
+    assert_int_equal(kvat__job_identity(hex, job, NULL), KVAT_OK);
+    kvat__job_free(job);
+}
+
+static void another_launch_prefix_is_another_run(void **state) {
+    (void)state;
+    const char *const one[] = {"ssh", "one", NULL}, *const two[] = {"ssh", "two", NULL};
+    char none[KVAT_HASH_HEX], first[KVAT_HASH_HEX], again[KVAT_HASH_HEX], second[KVAT_HASH_HEX];
+    identity_of(none, NULL);
+    identity_of(first, one);
+    identity_of(again, one);
+    identity_of(second, two);
+    assert_string_equal(first, again);
+    assert_string_not_equal(first, second);
+    assert_string_not_equal(first, none);
+}
+
+static void command_line_names_neither_folders_nor_hosts(void **state) {
+    (void)state;
+    static const struct {
+        const char *argv[5];
+        const char *kept[4];
+    } cases[] = {
+        {{"kvat", "tune", "/home/ada/m.gguf", NULL}, {"kvat", "tune", "m.gguf"}},
+        {{"kvat", "--launch", "ssh ada@host", "m.gguf", NULL}, {"kvat", "--launch", "PREFIX", "m.gguf"}},
+        {{"kvat", "--launch=ssh ada@host", "m.gguf", NULL}, {"kvat", "--launch=PREFIX", "m.gguf"}},
+        {{"kvat", "--output=/home/ada/out", NULL}, {"kvat", "--output=out"}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvat__job *job = job_of(NULL, cases[i].argv);
+        const json_t *argv = json_object_get(job->note, "argv");
+        size_t n = 0;
+        for (; n < 4 && cases[i].kept[n]; n++)
+            assert_string_equal(json_string_value(json_array_get(argv, n)), cases[i].kept[n]);
+        assert_int_equal(json_array_size(argv), n);
+        kvat__job_free(job);
+    }
+}
+
+static char *text_of(const json_t *json) {
+    char *text = json_dumps(json, JSON_COMPACT);
+    assert_non_null(text);
+    return text;
+}
+
+/** Reads the job back from a record whose configurations are `space`. */
+static kvat_status read_back(const kvat__job *job, const json_t *space, kvat_error *err) {
+    char *texts[] = {text_of(job->request),     text_of(job->hello), text_of(job->describe),
+                     text_of(job->environment), text_of(job->note),  text_of(space)};
+    kvat_run_record record = {.request_json = texts[0],
+                              .engine_json = texts[1],
+                              .describe_json = texts[2],
+                              .environment_json = texts[3],
+                              .note_json = texts[4],
+                              .space_json = texts[5]};
+    kvat__job *back = NULL;
+    kvat_status status = kvat__job_from_record(&back, &record, err);
+    kvat__job_free(back);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) free(texts[i]);
+    return status;
+}
+
+static void stored_configurations_in_another_order_are_refused(void **state) {
+    (void)state;
+    kvat__job *job = job_of(NULL, NULL);
+    json_t *space = NULL;
+    kvat_error err = KVAT_ERROR_INIT;
+    assert_int_equal(kvat__job_space_json(&space, job, &err), KVAT_OK);
+    assert_int_equal(read_back(job, space, &err), KVAT_OK);
+    json_t *first = json_incref(json_array_get(space, 0));
+    json_array_remove(space, 0);
+    json_array_append_new(space, first);
+    assert_int_equal(read_back(job, space, &err), KVAT_ERR_DATA);
+    assert_non_null(strstr(err.message, "--fresh"));
+    json_decref(space);
+    kvat__job_free(job);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(another_launch_prefix_is_another_run),
+        cmocka_unit_test(command_line_names_neither_folders_nor_hosts),
+        cmocka_unit_test(stored_configurations_in_another_order_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
