@@ -79,7 +79,8 @@ kvat_status kvat__html_use(kvat_buf *out, const kvat__view *view, kvat_error *er
 }
 
 /* ---- method ---- */
-static void put_weights(kvat_buf *out, const kvat_profile *profile) {
+static void put_weights(kvat_buf *out, const kvat__view *view) {
+    const kvat_profile *profile = view->outcome->profile;
     if (!profile) return;
     kvat_buf_puts(out, "<p>The score is a weighted geometric mean: ");
     kvat__put_fixed(out, 100 * profile->weight_ttft, 0);
@@ -87,7 +88,8 @@ static void put_weights(kvat_buf *out, const kvat_profile *profile) {
     kvat__put_fixed(out, 100 * profile->weight_decode, 0);
     kvat_buf_puts(out, " % decode speed, ");
     kvat__put_fixed(out, 100 * profile->weight_memory, 0);
-    kvat_buf_puts(out, " % peak memory. The default is 100; 110 is one tenth better.</p>\n");
+    kvat_buf_printf(out, " %% peak memory. %s110 is one tenth better%s.</p>\n",
+                    view->fallback ? "The default is 100; " : "", view->fallback ? "" : " than 100");
 }
 
 static void put_spread(kvat_buf *out, const kvat__view *view) {
@@ -102,7 +104,7 @@ void kvat__html_method(kvat_buf *out, const kvat__view *view) {
     const kvat_outcome *outcome = view->outcome;
     kvat_buf_puts(out, "<h2>How it was measured</h2>\n");
     kvat__html_say(out, "<p>", view, kvat__say_cost, "</p>\n");
-    put_weights(out, outcome->profile);
+    put_weights(out, view);
     kvat_buf_puts(
         out, "<p>A trial measures one configuration over every cell of the workload, by the engine's own monotonic "
              "clock: time to first token with an empty cache and exactly the prompt's length, then the speed of "
