@@ -216,6 +216,10 @@ static void put_config_row(kvat_buf *out, const cli_io *io, const kvat_outcome *
     cli_buf_drop(out, &label);
 }
 
+static void put_skipped(kvat_buf *out, size_t n, const char *what, const char *why) {
+    if (n > 0) kvat_buf_printf(out, "left out: %zu %s%s%s\n", n, what, n == 1 ? "" : "s", why);
+}
+
 static void put_left_out(kvat_buf *out, const cli_io *io, const kvat_outcome *outcome) {
     for (size_t i = 0; i < outcome->n_left_out; i++) {
         kvat_buf_puts(out, "left out: ");
@@ -225,11 +229,10 @@ static void put_left_out(kvat_buf *out, const cli_io *io, const kvat_outcome *ou
         kvat_buf_putc(out, '\n');
     }
     kvat_space_left_out skipped = outcome->skipped;
-    if (skipped.lossy) kvat_buf_printf(out, "left out: %zu lossy values (--allow-lossy tries them)\n", skipped.lossy);
-    if (skipped.unstable) kvat_buf_printf(out, "left out: %zu values that are not stable (--safe)\n", skipped.unstable);
-    if (skipped.constrained)
-        kvat_buf_printf(out, "left out: %zu configurations that the engine rules out\n", skipped.constrained);
-    if (skipped.equal) kvat_buf_printf(out, "left out: %zu configurations equal to another one\n", skipped.equal);
+    put_skipped(out, skipped.lossy, "lossy value", " (see --allow-lossy)");
+    put_skipped(out, skipped.unstable, "unstable value", " (--safe)");
+    put_skipped(out, skipped.constrained, "configuration", " that the engine rules out");
+    put_skipped(out, skipped.equal, "configuration", " equal to another one");
 }
 
 static void put_budget(kvat_buf *out, const kvat_tune_request *request) {

@@ -79,11 +79,12 @@ static void put_confirmation(kvat_buf *out, const panel *p, const kvat_outcome *
 /* Names beside the last dot of winner and default are not needed where a legend says it once for all. */
 static void put_legend(kvat_buf *out, const kvat__view *view, double y) {
     double x = left;
+    bool kept = view->winner && view->winner == view->fallback; /* then it is drawn as the winner */
     const struct {
         bool there;
         const char *css, *mark, *name;
-    } items[] = {{view->winner && view->winner != view->fallback, "c1", "mark", "winner"},
-                 {view->fallback != NULL, "c0", "mark", "default"},
+    } items[] = {{view->winner && !kept, "c1", "mark", "winner"},
+                 {view->fallback != NULL, kept ? "c1" : "c0", "mark", "default"},
                  {true, "c3", "mark", "others"},
                  {view->lossy != NULL, "c2", "mark hollow", "lossy"}};
     for (size_t i = 0; i < sizeof items / sizeof *items; i++) {
@@ -94,11 +95,15 @@ static void put_legend(kvat_buf *out, const kvat__view *view, double y) {
         kvat_buf_puts(out, "</g>\n");
         x += 12 + kvat__svg_text_width(items[i].name) + 14;
     }
-    if (view->outcome->failed_trials == 0) return;
+    size_t failed = view->outcome->failed_trials, disturbed = view->outcome->voided_trials;
+    if (failed + disturbed == 0) return;
     kvat_buf_puts(out, "<g class=\"bad\">");
     kvat__svg_line(out, "cross", x, y - 8, x + 8, y);
     kvat__svg_line(out, "cross", x, y, x + 8, y - 8);
-    kvat__svg_text(out, "label", KVAT__START, x + 13, y, "failed");
+    kvat__svg_text(out, "label", KVAT__START, x + 13, y,
+                   failed == 0      ? "disturbed"
+                   : disturbed == 0 ? "failed"
+                                    : "failed or disturbed");
     kvat_buf_puts(out, "</g>\n");
 }
 

@@ -138,13 +138,31 @@ static void add_word(wrapping *w, const char *word, size_t n) {
     w->fresh = false;
 }
 
+/* Bytes of a blank and of what must follow it on the same line, 0 when a line may break there. */
+static size_t glue_at(const char *blank) {
+    static const char *const glue[] = {" %", " ± ", " +/- "};
+    for (size_t i = 0; i < sizeof glue / sizeof *glue; i++)
+        if (strncmp(blank, glue[i], strlen(glue[i])) == 0) return strlen(glue[i]);
+    return 0;
+}
+
+/* Bytes up to where a line may break: a number keeps its per cent sign and its spread. */
+static size_t word_length(const char *at) {
+    size_t n = strcspn(at, " ");
+    for (size_t glue; (glue = glue_at(at + n)) > 0;) {
+        n += glue;
+        n += strcspn(at + n, " ");
+    }
+    return n;
+}
+
 void kvat__term_paragraph(const kvat__terminal *term, kvat__tone tone, size_t indent, size_t hang, const char *raw) {
     kvat_buf text = KVAT_BUF_INIT;
     wrapping w = {.term = term, .tone = tone, .hang = hang, .used = indent, .fresh = true, .line = KVAT_BUF_INIT};
     kvat__term_text(&text, term, raw);
     put_blanks(&w.line, indent);
     for (const char *at = kvat__piece(term->out, &text); *at;) {
-        size_t n = strcspn(at, " ");
+        size_t n = word_length(at);
         if (n > 0) add_word(&w, at, n);
         at += n + (at[n] == ' ');
     }

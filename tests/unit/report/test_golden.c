@@ -153,6 +153,28 @@ static void markdown_matches(void **state) {
 }
 
 /* ---- everything, for a browser ---- */
+/* ---- charts ---- */
+/* A default that is kept is drawn in the winner's colour; the legend has to say so. */
+static void race_legend_has_the_colors_of_its_dots(void **state) {
+    (void)state;
+    static const struct {
+        sample_kind kind;
+        const char *css;
+    } table[] = {{SAMPLE_WINNER, "c0"}, {SAMPLE_DEFAULT, "c1"}};
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        kvat_outcome *outcome = sample_outcome(table[i].kind);
+        kvat_buf svg = KVAT_BUF_INIT;
+        assert_int_equal(kvat_report_svg(&svg, outcome, KVAT_CHART_RACE, NULL), KVAT_OK);
+        const char *name = strstr(svg.bytes, ">default</text>"), *group = NULL;
+        assert_non_null(name);
+        for (const char *at = svg.bytes; (at = strstr(at, "<g class=\"")) && at < name; at++) group = at;
+        assert_non_null(group);
+        assert_memory_equal(group + strlen("<g class=\""), table[i].css, 2);
+        kvat_buf_clear(&svg);
+        kvat_outcome_free(outcome);
+    }
+}
+
 static void dump(const char *folder, sample_kind kind, const char *suffix, const kvat_buf *text) {
     char path[1024];
     snprintf(path, sizeof path, "%s/%s%s", folder, sample_word(kind), suffix);
@@ -206,6 +228,7 @@ int main(void) {
         cmocka_unit_test(ascii_is_ascii),
         cmocka_unit_test(color_adds_only_sgr),
         cmocka_unit_test(markdown_matches),
+        cmocka_unit_test(race_legend_has_the_colors_of_its_dots),
     };
     const struct CMUnitTest dumping[] = {cmocka_unit_test(dump_all)};
     if (getenv("KVAT_REPORT_DUMP")) return cmocka_run_group_tests(dumping, NULL, NULL);
