@@ -101,6 +101,9 @@ KVAT_EXTERN size_t kvat_space_count(const kvat_space *space); /**< ≥ 1 */
 KVAT_EXTERN const uint16_t *kvat_space_levels(const kvat_space *space, size_t config);
 /** Is any value of it lossy? */
 KVAT_EXTERN bool kvat_space_lossy(const kvat_space *space, size_t config);
+/** True when it has a lossy value other than what the request set for that knob: what the user asked for outright needs no
+ * further leave. */
+KVAT_EXTERN bool kvat_space_lossier(const kvat_space *space, size_t config);
 /** How many knobs differ from configuration 0. */
 KVAT_EXTERN size_t kvat_space_changes(const kvat_space *space, size_t config);
 /** Costliest scope in which two configurations differ; KVAT_SCOPE_REQUEST also when they are equal. */
@@ -127,7 +130,8 @@ KVAT_EXTERN kvat_status kvat_space_settings(json_t **out, const kvat_space *spac
  * nothing. New reference. */
 KVAT_EXTERN kvat_status kvat_knobs_effective(json_t **out, const kvat_knobs *knobs, const json_t *settings,
                                              int64_t context_tokens, kvat_error *err);
-/** "threads 2, ubatch-size 256" (the knobs that differ from the default) or "default". Appended unescaped. */
+/** "threads 2, ubatch-size 256" (the knobs that differ from the default) or "default", "default with
+ * flash-attn on" where the request set something else beside it. Appended unescaped. */
 KVAT_EXTERN void kvat_space_label(kvat_buf *out, const kvat_space *space, size_t config);
 /** Stable identity of a configuration: SHA-256 over the canonical JSON of its settings. `hex` has KVAT_HASH_HEX
  * places. */

@@ -39,9 +39,8 @@ static kvat_status make_configs(kvat__drive *drive, kvat_error *err) {
     drive->configs = calloc(n, sizeof *drive->configs);
     if (!drive->configs) return nomem(err);
     for (size_t i = 0; i < n; i++) {
-        bool is_default = i == 0 && !job->default_dropped;
         drive->configs[i] = (kvat_search_config){
-            .eligible = is_default || !kvat_space_lossy(job->space, i),
+            .eligible = kvat__job_eligible(job, i),
             .preference = (uint32_t)(kvat_space_changes(job->space, i) * n + i),
             .levels = kvat_space_levels(job->space, i),
             .forecast_bytes = job->forecast_bytes[i],
@@ -352,6 +351,7 @@ kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_err
                              .default_score = NAN};
     if (drive->n_default_scores) view.default_score = kvat_median(drive->default_scores, drive->n_default_scores);
     if (drive->confirm) view.confirmation = kvat_confirm_answer_get(drive->confirm);
+    if (drive->n_default_scores && isnan(view.default_score)) return nomem(err); /* a median needs room to sort in */
     view.outlook = kvat_search_outlook_get(drive->search);
     kvat_status status = kvat_search_answer_get(&view.answer, drive->search, err);
     if (status == KVAT_OK) *out = view;

@@ -344,7 +344,8 @@ static json_t *argv_json(const char *const *argv) {
         else
             put_without_folder(&word, *argv);
         prefix = !prefix && strcmp(*argv, option) == 0;
-        int bad = json_array_append_new(list, word.bytes ? json_string(word.bytes) : json_string(""));
+        bool whole = kvat_buf_status(&word, NULL) == KVAT_OK; /* else a word would be missing from the command */
+        int bad = json_array_append_new(list, whole ? json_string(word.bytes ? word.bytes : "") : NULL);
         kvat_buf_clear(&word);
         if (bad) {
             json_decref(list);
@@ -481,6 +482,11 @@ kvat_status kvat__job_copy(kvat__job **out, const kvat__job *job, kvat_error *er
     else
         kvat__job_free(copy);
     return status;
+}
+
+bool kvat__job_eligible(const kvat__job *job, size_t config) {
+    bool is_default = config == 0 && !job->default_dropped;
+    return is_default || !kvat_space_lossier(job->space, config);
 }
 
 /* ---- identities ---- */

@@ -125,6 +125,7 @@ static kvat_status make_entry(kvat_entry *entry, const gathering *g, size_t conf
                           .decode_tok_per_s = NAN,
                           .jitter = NAN,
                           .lossy = kvat_space_lossy(job->space, config),
+                          .eligible = kvat__job_eligible(job, config),
                           .forecast_bytes = job->forecast_bytes[config]};
     kvat_space_label(&label, job->space, config);
     entry->label = kvat_buf_take(&label);
@@ -240,7 +241,7 @@ static kvat_status judge_cells(kvat_outcome *o, kvat_error *err) {
         best[c] = -INFINITY;
         o->winner_by_cell[c] = SIZE_MAX;
         for (size_t i = 0; i < o->n_entries; i++) {
-            double score = o->entries[i].lossy ? NAN : cell_score(o, &o->entries[i], c);
+            double score = o->entries[i].eligible ? cell_score(o, &o->entries[i], c) : NAN;
             if (!(score > best[c])) continue;
             best[c] = score;
             o->winner_by_cell[c] = i;
@@ -248,7 +249,7 @@ static kvat_status judge_cells(kvat_outcome *o, kvat_error *err) {
     }
     double smallest = INFINITY;
     for (size_t i = 0; i < o->n_entries; i++) {
-        double worst = o->entries[i].lossy ? NAN : 0;
+        double worst = o->entries[i].eligible ? 0 : NAN;
         for (size_t c = 0; c < n && !isnan(worst); c++) worst = fmax(worst, best[c] - cell_score(o, &o->entries[i], c));
         if (isnan(cell_score(o, &o->entries[i], 0)) || !(worst < smallest)) continue;
         smallest = worst;
@@ -263,8 +264,7 @@ static kvat_status judge_cells(kvat_outcome *o, kvat_error *err) {
 /** How many configurations the chance is about: those that ran clean and may win. */
 static size_t count_compared(const kvat_outcome *o) {
     size_t n = 0;
-    for (size_t i = 0; i < o->n_entries; i++)
-        n += o->entries[i].standing.clean_runs > 0 && (!o->entries[i].lossy || i == o->default_entry);
+    for (size_t i = 0; i < o->n_entries; i++) n += o->entries[i].standing.clean_runs > 0 && o->entries[i].eligible;
     return n;
 }
 
@@ -272,7 +272,7 @@ static size_t count_compared(const kvat_outcome *o) {
 static void put_sure(kvat_buf *out, const kvat_outcome *o, const char *of) {
     size_t compared = count_compared(o);
     if (compared < 2)
-        kvat_buf_puts(out, "no other lossless configuration has run clean");
+        kvat_buf_puts(out, "nothing else that may win has run clean");
     else if (!(o->p_good > 0))
         kvat_buf_printf(out, "too few runs of the %zu configurations compared to say how sure", compared);
     else
@@ -324,7 +324,7 @@ static void put_unopposed(kvat_buf *why, const kvat_outcome *o) {
     else if (o->entries[o->winner].config == 0)
         kvat_buf_puts(why, "Nothing tried beats the first configuration that fits; ");
     else
-        kvat_buf_puts(why, "No other lossless configuration works, the default included; ");
+        kvat_buf_puts(why, "Nothing else that may win works, the default included; ");
 }
 
 static void decide(kvat_outcome *o, const kvat__drive_view *view, kvat_buf *why) {
@@ -365,7 +365,7 @@ static void find_lossy(kvat_outcome *o) {
     o->lossy_best = SIZE_MAX;
     if (o->winner == SIZE_MAX) return;
     for (size_t i = 0; i < o->n_entries && o->lossy_best == SIZE_MAX; i++)
-        if (o->entries[i].lossy && o->entries[i].rank && i != o->winner &&
+        if (!o->entries[i].eligible && o->entries[i].rank && i != o->winner &&
             o->entries[i].score > o->entries[o->winner].score)
             o->lossy_best = i;
 }

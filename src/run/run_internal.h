@@ -43,6 +43,8 @@ kvat_status kvat__job_copy(kvat__job **out, const kvat__job *job, kvat_error *er
 void kvat__job_free(kvat__job *job);
 /** Identity of (request, model, engine, machine): `hex` has KVAT_HASH_HEX places. Budgets are not in it. */
 kvat_status kvat__job_identity(char *hex, const kvat__job *job, kvat_error *err);
+/** May it win? Lossy values need leave, but for the default's own and those that were asked for outright. */
+bool kvat__job_eligible(const kvat__job *job, size_t config);
 /** Settings objects of every configuration. New reference. */
 kvat_status kvat__job_space_json(json_t **out, const kvat__job *job, kvat_error *err);
 

@@ -63,6 +63,13 @@ bool kvat_space_lossy(const kvat_space *space, size_t config) {
     return false;
 }
 
+bool kvat_space_lossier(const kvat_space *space, size_t config) {
+    const uint16_t *levels = kvat_space_levels(space, config);
+    for (size_t i = 0; i < space->n_knobs; i++)
+        if (levels[i] != space->base[i] && space->knobs->knobs[i].values[levels[i]].numerics == KVAT_LOSSY) return true;
+    return false;
+}
+
 size_t kvat_space_changes(const kvat_space *space, size_t config) {
     const uint16_t *first = kvat_space_levels(space, 0), *levels = kvat_space_levels(space, config);
     size_t changes = 0;
@@ -127,6 +134,18 @@ kvat_status kvat_space_settings(json_t **out, const kvat_space *space, size_t co
     return KVAT_OK;
 }
 
+/** "default", and what the request set beside it. */
+static void put_base_label(kvat_buf *out, const kvat_space *space) {
+    const char *separator = " with ";
+    kvat_buf_puts(out, "default");
+    for (size_t i = 0; i < space->n_knobs; i++) {
+        const kvat_knob *knob = &space->knobs->knobs[i];
+        if (kvat__knob_resolved(knob, space->base[i]) == kvat__knob_resolved(knob, knob->default_level)) continue;
+        kvat_buf_printf(out, "%s%s %s", separator, knob->name, knob->values[space->base[i]].text);
+        separator = ", ";
+    }
+}
+
 void kvat_space_label(kvat_buf *out, const kvat_space *space, size_t config) {
     const uint16_t *levels = kvat_space_levels(space, config);
     const char *separator = "";
@@ -136,7 +155,7 @@ void kvat_space_label(kvat_buf *out, const kvat_space *space, size_t config) {
         kvat_buf_printf(out, "%s%s %s", separator, knob->name, knob->values[levels[i]].text);
         separator = ", ";
     }
-    if (*separator == '\0') kvat_buf_puts(out, "default");
+    if (*separator == '\0') put_base_label(out, space);
 }
 
 kvat_status kvat_space_identity(char *hex, const kvat_space *space, size_t config, kvat_error *err) {

@@ -92,3 +92,13 @@ def test_a_plan_of_an_earlier_run_does_not_outlive_its_answer(tmp_path: Path) ->
     assert kvat("tune", "surface.json", cwd=tmp_path).code == 3
     assert not (results / "best_plan.json").exists(), "no configuration works"
     assert (results / "report.md").exists()
+
+
+def test_what_is_set_needs_no_leave_and_is_named(tmp_path: Path) -> None:
+    """A lossy value that the user sets is in every configuration: the best of them is the answer, and called lossy."""
+    plan, said = tune(tmp_path, [], "--set", "cache-type=q8_0")
+    assert plan["decision"] == "winner" and plan["gain"]["against"] == "default"
+    assert plan["settings"]["cache-type"] == "q8_0" and plan["settings"]["flash-attn"] == "on"
+    assert plan["lossy"] is True and plan["verified_quality"] is False
+    assert "default with cache-type q8_0" in said
+    assert not (tmp_path / "kvat_results" / "lossy_plan.json").exists()

@@ -63,7 +63,9 @@ static void forbidden_combinations_are_left_out_and_counted(void **state) {
     assert_int_equal(kvat_space_skipped(space).constrained, 1);
     assert_int_equal(kvat_space_skipped(space).lossy, 0);
     assert_true(kvat_space_lossy(space, 1));
+    assert_true(kvat_space_lossier(space, 1));
     assert_false(kvat_space_lossy(space, 2));
+    assert_false(kvat_space_lossier(space, 2));
     kvat_space_free(space);
     kvat_knobs_free(knobs);
 }
@@ -142,6 +144,7 @@ static void fixed_settings_hold_everywhere_even_lossy_ones(void **state) {
     assert_int_equal(kvat_space_count(space), 1);
     assert_ptr_equal(kvat_space_knobs(space), knobs);
     assert_true(kvat_space_lossy(space, 0));
+    assert_false(kvat_space_lossier(space, 0)); /* asked for outright */
     assert_int_equal(kvat_space_levels(space, 0)[TYPE_V], 1);
     assert_false(kvat_space_tuned(space, TYPE_V));
     kvat_space_free(space);
