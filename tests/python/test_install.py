@@ -43,6 +43,17 @@ def test_a_moved_installation_tunes(prefix, tmp_path):
     assert (tmp_path / "out/best_plan.json").exists()
 
 
+def test_a_bundled_libllama_is_the_one_that_is_used(prefix):
+    """Else clearing the cache it was built in would break every installation."""
+    bundled = prefix / "lib/kvat"
+    if not (bundled / "libllama.so").exists():
+        pytest.skip("libllama is the system's")
+    ldd = subprocess.run(["ldd", prefix / "libexec/kvat/kvat-llamacpp"], capture_output=True, text=True, check=True)
+    found = [line.split(" => ")[1].rsplit(" (", 1)[0] for line in ldd.stdout.splitlines() if "llama" in line or "ggml" in line]
+    assert found
+    assert {pathlib.Path(path).resolve().parent for path in found} == {bundled.resolve()}
+
+
 def test_everything_a_user_expects_is_installed(prefix):
     for path in (
         "bin/kvat", "libexec/kvat/kvat-spawn", "libexec/kvat/kvat-sim", "share/kvat/engines/sim.json",
