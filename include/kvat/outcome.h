@@ -40,7 +40,7 @@ typedef struct kvat_entry {
     json_t *changed;  /**< those off default */
     char identity[65];
     bool lossy;
-    bool eligible;          /**< may win: lossless, the default, or no lossier than what was set */
+    bool eligible; /**< may win: lossless, the default, or no lossier than what was set */
     kvat_search_standing standing;
     double score; /**< 100·exp(gain): the default is 100 */
     kvat_interval score_interval;

@@ -101,8 +101,8 @@ KVAT_EXTERN size_t kvat_space_count(const kvat_space *space); /**< ≥ 1 */
 KVAT_EXTERN const uint16_t *kvat_space_levels(const kvat_space *space, size_t config);
 /** Is any value of it lossy? */
 KVAT_EXTERN bool kvat_space_lossy(const kvat_space *space, size_t config);
-/** True when it has a lossy value other than what the request set for that knob: what the user asked for outright needs no
- * further leave. */
+/** True when it has a lossy value other than what the request set for that knob: what the user asked for outright needs
+ * no further leave. */
 KVAT_EXTERN bool kvat_space_lossier(const kvat_space *space, size_t config);
 /** How many knobs differ from configuration 0. */
 KVAT_EXTERN size_t kvat_space_changes(const kvat_space *space, size_t config);
