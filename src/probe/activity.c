@@ -200,7 +200,7 @@ static bool in_affinity(int cpu) {
 }
 
 void kvat_activity_read(kvat_activity *out, int group) {
-    static const kvat__root live = {""};
+    static const kvat__root live = {.prefix = ""};
     memset(out, 0, sizeof *out);
     read_clocks(out);
     kvat__activity_files(out, group, &live, in_affinity);

@@ -81,9 +81,11 @@ static void apply_quota(kvat_machine *m) {
 }
 
 kvat_status kvat_probe_machine(kvat_machine *out, kvat_error *err) {
-    static const kvat__root live = {""};
+    bool out_of_memory = false;
+    const kvat__root live = {.prefix = "", .out_of_memory = &out_of_memory};
     kvat_machine machine = {0};
     kvat__machine_read(&machine, &live);
+    if (out_of_memory) return kvat_fail(err, KVAT_ERR_NOMEM, "out of memory: cannot read what this machine is");
     kvat_status status = kvat__topology_read(&machine, err);
     if (status != KVAT_OK) return status;
     apply_quota(&machine);

@@ -19,7 +19,7 @@ static const int64_t least_buffer = INT64_C(8) << 20;  /* a thread */
 static const int64_t most_memory = INT64_C(256) << 20; /* all threads */
 enum { MEMORY_SHARE = 8 };                             /* nor more than this part of what is free */
 
-static const kvat__root live = {""};
+static const kvat__root live = {.prefix = ""};
 
 /** One thread's share: half of the time in registers, half in memory. */
 typedef struct probe {

@@ -11,6 +11,7 @@
 /** Prefix of every path read: "" on the living machine. */
 typedef struct kvat__root {
     const char *prefix;
+    bool *out_of_memory; /**< set when memory ran out, which must not pass for a file that is not there; or NULL */
 } kvat__root;
 
 /** Reads "<prefix><path>" (printf form); false when it cannot be read or memory runs out. `out` is emptied first. */

@@ -29,7 +29,9 @@ static bool read_at(kvat_buf *out, const kvat__root *root, const char *path) {
     char full[PATH_BYTES];
     int n = snprintf(full, sizeof full, "%s%s", root->prefix, path);
     kvat_buf_reset(out);
-    return n >= 0 && (size_t)n < sizeof full && read_all(out, full);
+    bool done = n >= 0 && (size_t)n < sizeof full && read_all(out, full);
+    if (out->status == KVAT_ERR_NOMEM && root->out_of_memory) *root->out_of_memory = true;
+    return done;
 }
 
 bool kvat__read(kvat_buf *out, const kvat__root *root, const char *format, ...) {

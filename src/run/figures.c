@@ -77,17 +77,19 @@ static const double *column_of(double *column, const kvat__entry_figures *f, con
     return column;
 }
 
-/** Median with the 95 % Student interval of the mean log, NaN bounds for a single run. */
+/** Median with the 95 % Student interval of the mean log, NaN bounds for a single run. All NaN without memory. */
 static kvat_interval median_interval(double *column, size_t n) {
     double median = kvat_median(column, n);
     if (n < 2) return (kvat_interval){median, NAN, NAN};
     for (size_t i = 0; i < n; i++) column[i] = log(column[i]);
     kvat_interval logs = kvat_paired_interval(column, n, 0.95);
+    if (isnan(logs.value)) return (kvat_interval){NAN, NAN, NAN};
     double low = exp(logs.low), high = exp(logs.high);
     return (kvat_interval){median, low < median ? low : median, high > median ? high : median};
 }
 
-static void put_cell(kvat_cell_figures *out, const kvat__entry_figures *f, size_t cell, int64_t prompt_tokens,
+/** False without memory: a median of what was measured is a number, unless there was no room to sort in. */
+static bool put_cell(kvat_cell_figures *out, const kvat__entry_figures *f, size_t cell, int64_t prompt_tokens,
                      double *column) {
     out->cell = cell;
     column_of(column, f, f->ttft_s, cell);
@@ -98,6 +100,8 @@ static void put_cell(kvat_cell_figures *out, const kvat__entry_figures *f, size_
     out->itl_p50_s = kvat_median(column_of(column, f, f->p50_s, cell), f->clean);
     out->itl_p95_s = kvat_median(column_of(column, f, f->p95_s, cell), f->clean);
     out->itl_p99_s = kvat_median(column_of(column, f, f->p99_s, cell), f->clean);
+    return !isnan(out->ttft_s.value) && !isnan(out->decode_tok_per_s.value) && !isnan(out->itl_p50_s) &&
+           !isnan(out->itl_p95_s) && !isnan(out->itl_p99_s);
 }
 
 static kvat_status put_failures(kvat_entry *entry, const kvat__entry_figures *f, kvat_error *err) {
@@ -117,21 +121,23 @@ kvat_status kvat__entry_figures_put(kvat_entry *entry, const kvat__entry_figures
         free(column);
         return nomem(err);
     }
-    double ln_ttft = 0, ln_decode = 0, jitter = 0;
-    for (size_t c = 0; c < profile->n_cells; c++) {
+    double ln_ttft = 0, ln_decode = 0, jitter = 0, peak_bytes = kvat_median(f->peak_bytes, f->clean);
+    bool whole = !isnan(peak_bytes);
+    for (size_t c = 0; c < profile->n_cells && whole; c++) {
         kvat_cell_figures *cell = &entry->cells[c];
-        put_cell(cell, f, c, profile->cells[c].prompt_tokens, column);
+        whole = put_cell(cell, f, c, profile->cells[c].prompt_tokens, column);
         ln_ttft += profile->cells[c].weight * log(cell->ttft_s.value);
         ln_decode += profile->cells[c].weight * log(cell->decode_tok_per_s.value);
         if (cell->itl_p50_s > 0) jitter = fmax(jitter, cell->itl_p95_s / cell->itl_p50_s);
     }
+    free(column);
+    if (!whole) return nomem(err);
     entry->ttft_s = exp(ln_ttft);
     entry->decode_tok_per_s = exp(ln_decode);
     entry->jitter = jitter > 0 ? jitter : NAN;
-    entry->peak_bytes = (int64_t)kvat_median(f->peak_bytes, f->clean);
+    entry->peak_bytes = (int64_t)peak_bytes;
     entry->model_bytes = f->model_bytes;
     entry->kv_bytes = f->kv_bytes;
     entry->compute_bytes = f->compute_bytes;
-    free(column);
     return KVAT_OK;
 }

@@ -43,6 +43,13 @@ static kvat_trial_status refuse(kvat__measurement *m, kvat_trial_status status, 
     return status;
 }
 
+/** Memory of ours that ran out is no fault of the worker's: the trial's detail cannot be written, which ends the run.
+ */
+static kvat_trial_status no_memory(kvat__measurement *m) {
+    m->detail.status = KVAT_ERR_NOMEM;
+    return KVAT_TRIAL_PROTOCOL_ERROR;
+}
+
 /** Room for one more timing of `n` tokens; its array, or NULL without memory. */
 static int64_t *add_timing(kvat__measurement *m, size_t cell, int64_t sequence, int64_t start_ns, int64_t ttft_ns,
                            size_t n) {
@@ -77,8 +84,10 @@ static kvat_trial_status add_samples(kvat__measurement *m, const kvat_profile *p
         if (cell->prompt_tokens != prompt_tokens) continue;
         kvat_sample sample;
         kvat_error why = KVAT_ERROR_INIT;
-        if (kvat_sample_of(&sample, i, timing->ttft_ns, timing->token_ns, (size_t)cell->output_tokens, &why) != KVAT_OK)
-            return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "%.200s", why.message);
+        kvat_status status =
+            kvat_sample_of(&sample, i, timing->ttft_ns, timing->token_ns, (size_t)cell->output_tokens, &why);
+        if (status == KVAT_ERR_NOMEM) return no_memory(m);
+        if (status != KVAT_OK) return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "%.200s", why.message);
         if (timing->sequence > 0)
             kvat_sample_merge(&m->samples[i], &sample, (size_t)timing->sequence);
         else
@@ -102,7 +111,7 @@ static kvat_trial_status read_sequence(kvat__measurement *m, const json_t *objec
                       (long long)json_integer_value(prompt), (long long)mark->prompt_tokens);
     size_t cell = cell_of_depth(profile, group, mark->prompt_tokens);
     int64_t *clock = add_timing(m, cell, sequence, start_ns, 0, n);
-    if (!clock) return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "no memory for %zu token times", n);
+    if (!clock) return no_memory(m);
     for (size_t i = 0; i < n; i++) {
         const json_t *value = json_array_get(tokens, i);
         clock[i] = json_is_integer(value) ? (int64_t)json_integer_value(value) : -1;

@@ -258,6 +258,10 @@ static kvat_status adopt_run(tuning *t, kvat_error *err) {
     }
     bool raised = raise_budget(found.job, t->job);
     t->finished_before = found.state == KVAT_RUN_FINISHED && !raised;
+    if (raised && json_object_set(found.job->note, "argv", json_object_get(t->job->note, "argv")) != 0) {
+        kvat__job_free(found.job); /* the command that repeats the run is the one with the larger budget */
+        return nomem(err);
+    }
     found.job->profile->prompts_file = t->job->profile->prompts_file; /* the store keeps only its hash */
     t->job->profile->prompts_file = NULL;
     free(found.job->profile->prompts_prefix);

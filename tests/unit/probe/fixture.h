@@ -21,7 +21,7 @@
 #define UNUSED __attribute__((unused))
 
 /* The tests run in the folder that is their root. */
-static const kvat__root here = {"."};
+static const kvat__root here = {.prefix = "."};
 
 UNUSED static int enter_root(void **state) {
     char *folder = strdup("/tmp/kvat-test-probe-XXXXXX");

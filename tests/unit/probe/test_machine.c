@@ -123,6 +123,24 @@ static void describing_survives_every_failing_allocation(void **state) {
     assert_true(fail_alloc_each(try_json, &m) > 10);
 }
 
+static kvat_status try_probe(void *context, kvat_error *err) {
+    const kvat_machine *known = context;
+    kvat_machine m;
+    kvat_status status = kvat_probe_machine(&m, err);
+    if (status != KVAT_OK) return status;
+    assert_int_equal(m.memory_bytes, known->memory_bytes);
+    assert_int_equal(m.memory_limit_bytes, known->memory_limit_bytes);
+    assert_string_equal(m.cpu_model, known->cpu_model);
+    return status;
+}
+
+static void memory_that_runs_out_is_no_file_that_is_missing(void **state) {
+    kvat_machine m;
+    (void)state;
+    assert_int_equal(kvat_probe_machine(&m, NULL), KVAT_OK);
+    assert_true(fail_alloc_each(try_probe, &m) > 5);
+}
+
 static void this_machine_can_be_probed(void **state) {
     char host[256] = "";
     json_t *json = NULL;
@@ -153,6 +171,7 @@ int main(void) {
         ROOT_TEST(what_cannot_be_read_is_absent),
         cmocka_unit_test(equal_machines_give_equal_json_whatever_their_state),
         cmocka_unit_test(describing_survives_every_failing_allocation),
+        cmocka_unit_test(memory_that_runs_out_is_no_file_that_is_missing),
         cmocka_unit_test(this_machine_can_be_probed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
