@@ -81,6 +81,12 @@ static bool same_workload(const json_t *base, const json_t *candidate) {
            same(json_object_get(base, "sequences"), json_object_get(candidate, "sequences"));
 }
 
+/* One run has no interval, so that nothing is known of what chance would make of it. */
+static bool measured_once(const json_t *plan) {
+    const json_t *ttft = json_object_get(json_array_get(path_of(plan, "figures", "cells"), 0), "ttft_s");
+    return json_is_number(json_object_get(ttft, "value")) && !json_is_number(json_object_get(ttft, "low"));
+}
+
 static const char *why_not(const json_t *base, const json_t *candidate) {
     if (!same(path_of(base, "engine", "name"), path_of(candidate, "engine", "name")))
         return "they were measured on different engines";
@@ -89,6 +95,8 @@ static const char *why_not(const json_t *base, const json_t *candidate) {
     if (!same(machine_of(base), machine_of(candidate))) return "they were measured on different machines";
     if (!same(path_of(base, "memory", "source"), path_of(candidate, "memory", "source")))
         return "their memory was read from different sources";
+    if (measured_once(base) || measured_once(candidate))
+        return "one of them rests on a single run, whose spread is not known";
     return NULL;
 }
 

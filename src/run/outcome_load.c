@@ -18,6 +18,7 @@ typedef struct gathering {
     size_t race_capacity;
     double default_score; /**< median of the default so far, for the race chart */
     char *peak_source;
+    bool mixed_sources;
     int64_t measured_ns;
     size_t disturbed; /**< trials during which other processes took much of the CPU */
     kvat_status status;
@@ -73,6 +74,17 @@ static void note_disturbance(gathering *g, const kvat_trial_record *record) {
     json_decref(activity);
 }
 
+/** Peaks from different sources are not of one kind: a device's memory is not the host's. */
+static kvat_status note_peak_source(gathering *g, const kvat_trial_record *record) {
+    if (record->status != KVAT_TRIAL_OK || !record->peak_source || !*record->peak_source) return KVAT_OK;
+    if (g->peak_source) {
+        g->mixed_sources |= strcmp(g->peak_source, record->peak_source) != 0;
+        return KVAT_OK;
+    }
+    g->peak_source = strdup(record->peak_source);
+    return g->peak_source ? KVAT_OK : nomem(g->err);
+}
+
 static void gather(void *user, const kvat_trial_record *record, kvat__drive *drive) {
     gathering *g = user;
     if (g->status != KVAT_OK) return;
@@ -85,8 +97,9 @@ static void gather(void *user, const kvat_trial_record *record, kvat__drive *dri
         o->voided_trials++;
     else if (record->status != KVAT_TRIAL_OK)
         o->failed_trials++;
-    if (!g->peak_source && record->peak_source && *record->peak_source) g->peak_source = strdup(record->peak_source);
-    g->status = kvat__entry_figures_add(&g->figures[record->config], g->job->profile, record, g->err);
+    g->status = note_peak_source(g, record);
+    if (g->status == KVAT_OK)
+        g->status = kvat__entry_figures_add(&g->figures[record->config], g->job->profile, record, g->err);
     if (g->status == KVAT_OK) g->status = add_point(g, record, drive);
 }
 
@@ -111,6 +124,15 @@ static kvat_status changed_settings(json_t **out, const kvat__job *job, size_t c
     }
     *out = settings;
     return KVAT_OK;
+}
+
+/** The search counts its own runs; the figures are over those of the confirmation as well. */
+static void count_runs(kvat_search_standing *standing, const kvat__entry_figures *figures) {
+    size_t failures = 0;
+    for (int status = 0; status < KVAT_TRIAL_STATUS_COUNT; status++)
+        if (status != KVAT_TRIAL_OK && status != KVAT_TRIAL_VOIDED) failures += figures->failures[status];
+    if (figures->clean > standing->clean_runs) standing->clean_runs = figures->clean;
+    if (failures > standing->failures) standing->failures = failures;
 }
 
 static kvat_status make_entry(kvat_entry *entry, const gathering *g, size_t config, const kvat__drive_view *view,
@@ -141,6 +163,7 @@ static kvat_status make_entry(kvat_entry *entry, const gathering *g, size_t conf
         entry->standing.gain = (kvat_interval){NAN, NAN, NAN};
     }
     if (status == KVAT_OK && figures) status = kvat__entry_figures_put(entry, figures, job->profile, err);
+    if (status == KVAT_OK && view) count_runs(&entry->standing, figures);
     return status;
 }
 
@@ -412,6 +435,12 @@ static kvat_status warnings(kvat_outcome *o, const gathering *g, kvat_error *err
         kvat_buf_puts(&text,
                       "The engine's default does not fit into memory at this context, so gains are against the first "
                       "configuration that does");
+        status = warn(o, &text, err);
+    }
+    if (status == KVAT_OK && g->mixed_sources) {
+        kvat_buf_puts(&text,
+                      "Peak memory was not read from the same source in every trial, so that memory and scores of "
+                      "different configurations cannot be compared");
         status = warn(o, &text, err);
     }
     return status;

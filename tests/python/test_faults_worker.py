@@ -192,11 +192,11 @@ def test_a_default_that_fails_leaves_the_first_that_works_to_compare_with(tmp_pa
     report, plan = document["report"], document["plan"]
     assert report["reference_is_default"] is False
     assert plan["settings"] == {"speed": "faster"}
-    assert "the first configuration that works" in plan["why"]
+    assert "the first other configuration that works" in plan["why"]
     failed = next(entry for entry in report["entries"] if entry["label"] == "default")
     assert (failed["rank"], failed["score"]["value"], failed["failures"]) == (None, None, {"crash": 2})
     shown = tune(worker).out
-    assert "the first configuration that works" in " ".join(shown.split())
+    assert "the first other configuration that works" in " ".join(shown.split())
     assert "(the default is 100)" not in shown
 
 
@@ -206,7 +206,7 @@ def test_a_default_that_fails_is_said_in_the_reports(tmp_path: Path) -> None:
     for name in ("report.md", "report.html"):
         text = (tmp_path / RESULTS / name).read_text()
         assert "exited with code 3" in text
-        assert "first configuration that works" in text
+        assert "first other configuration that works" in text
 
 
 def test_one_that_fails_is_out_and_the_rest_is_judged(tmp_path: Path) -> None:

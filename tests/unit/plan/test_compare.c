@@ -152,6 +152,24 @@ static void another_engine_version_is_compared_and_named(void **state) {
     json_decref(candidate);
 }
 
+static void a_plan_of_a_single_run_is_not_compared(void **state) {
+    (void)state;
+    json_t *base = plan_scaled(1, 1, 1), *candidate = plan_scaled(1.5, 1, 1), *cell;
+    size_t i;
+    json_array_foreach(at(candidate, "figures", "cells"), i, cell) {
+        json_object_set_new(json_object_get(cell, "ttft_s"), "low", json_null());
+        json_object_set_new(json_object_get(cell, "ttft_s"), "high", json_null());
+    }
+    kvat_gate gate = {0.05, NAN, NAN};
+    kvat_comparison comparison;
+    assert_int_equal(kvat_plan_compare(&comparison, base, candidate, &gate, NULL), KVAT_OK);
+    assert_false(comparison.comparable);
+    assert_false(comparison.gate_failed);
+    assert_non_null(strstr(comparison.reason, "single run"));
+    json_decref(base);
+    json_decref(candidate);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gates_are_read),
@@ -159,6 +177,7 @@ int main(void) {
         cmocka_unit_test(only_a_regression_beyond_the_gate_with_its_whole_interval_fails),
         cmocka_unit_test(equal_plans_are_neither_better_nor_worse),
         cmocka_unit_test(the_interval_allows_for_separate_runs),
+        cmocka_unit_test(a_plan_of_a_single_run_is_not_compared),
         cmocka_unit_test(a_real_change_is_seen_in_its_direction),
         cmocka_unit_test(what_was_measured_otherwise_is_not_compared),
         cmocka_unit_test(another_engine_version_is_compared_and_named),
