@@ -164,7 +164,7 @@ kvat_status kvat_space_identity(char *hex, const kvat_space *space, size_t confi
     if (status != KVAT_OK) return status;
     kvat_buf bytes = KVAT_BUF_INIT;
     status = kvat_json_put(&bytes, settings);
-    if (status != KVAT_OK) kvat_fail(err, status, "cannot write the settings");
+    if (status != KVAT_OK) kvat_fail(err, status, "cannot allocate the settings");
     if (status == KVAT_OK) kvat_hash_bytes(hex, bytes.bytes, bytes.length);
     kvat_buf_clear(&bytes);
     json_decref(settings);
