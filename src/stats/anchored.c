@@ -133,6 +133,7 @@ static void expand_covariance(double *g, double *product, const struct two_way *
     }
     for (size_t a = 0; a < p; a++) {
         for (size_t i = 0; i < t->n; i++)
+            // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): not of size zero, an observation has a chunk
             g[a * p + arm->of[i]] += t->used_weight[i] / arm->weight[arm->of[i]] * product[a * q + chunk->of[i]];
         g[a * p + a] += 1 / arm->weight[a];
     }
