@@ -424,6 +424,13 @@ static kvat_status warnings(kvat_outcome *o, const gathering *g, kvat_error *err
                         g->disturbed, o->trials);
         status = warn(o, &text, err);
     }
+    const json_t *notes = json_object_get(g->job->describe, "notes");
+    for (size_t i = 0; i < json_array_size(notes) && status == KVAT_OK; i++) {
+        const char *note = json_string_value(json_array_get(notes, i));
+        if (!note) continue;
+        kvat_buf_puts(&text, note);
+        status = warn(o, &text, err);
+    }
     if (status == KVAT_OK && o->profile->left_out) {
         kvat_buf_printf(&text,
                         "%zu cell%s of the profile exceed%s the context the model was trained for and %s left out",
