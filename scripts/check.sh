@@ -8,6 +8,24 @@ rm -rf "$out"
 mkdir -p "$out"
 failed=0
 
+# A locale whose decimal point is a comma, for the tests that numbers do not follow it.
+localedef -i de_DE -c -f UTF-8 "$out/de_DE.UTF-8" 2>/dev/null || true # warnings make it exit 1 though it wrote
+test -d "$out/de_DE.UTF-8"
+export LOCPATH=$PWD/$out KVAT_NO_SKIP=1
+
+# The Python that has the test packages: Debian's, unless another in PATH has them too.
+python=
+for candidate in python3 /usr/bin/python3; do
+    if "$candidate" -c 'import jsonschema, pytest, yaml' 2>/dev/null; then
+        python=$candidate
+        break
+    fi
+done
+[ -n "$python" ] || {
+    echo "check: no python3 with pytest, jsonschema and yaml (make setup installs them)" >&2
+    exit 1
+}
+
 echo "check: libllama, llama-server and llama-bench"
 KVAT_LLAMA_PREFIX=$(engines/llamacpp/find-libllama.sh --peers)
 export KVAT_LLAMA_PREFIX
@@ -30,15 +48,15 @@ if [ "${1:-}" != units ]; then
     run_ctest engines build/release -R '^engines/'
 
     echo "check: command line, protocol, files, report, and the servers that snippets start"
-    model=$(build/release/bin/kvat engines --model synthetic:gpt2 --json | python3 scripts/model_file.py)
+    model=$(build/release/bin/kvat engines --model synthetic:gpt2 --json | "$python" scripts/model_file.py)
     KVAT_BUILD=$PWD/build/release KVAT=$PWD/build/release/bin/kvat KVAT_TEST_GGUF=$model \
         KVAT_LLAMA_SERVER=$KVAT_LLAMA_PREFIX/bin/llama-server \
-        python3 -m pytest -q -p no:cacheprovider --junitxml "$out/python.xml" tests/python tests/engines/report \
+        "$python" -m pytest -q -rs -p no:cacheprovider --junitxml "$out/python.xml" tests/python tests/engines/report \
         </dev/null || failed=1
     echo "check: command line again, sanitized"
     KVAT_BUILD=$PWD/build/dev KVAT=$PWD/build/dev/bin/kvat \
-        python3 -m pytest -q -p no:cacheprovider --junitxml "$out/python-dev.xml" -m "not browser and not engine and not release" \
+        "$python" -m pytest -q -rs -p no:cacheprovider --junitxml "$out/python-dev.xml" -m "not browser and not engine and not release" \
         tests/python </dev/null || failed=1
 fi
-python3 scripts/tally.py "$out"/*.xml || failed=1
+"$python" scripts/tally.py "$out"/*.xml || failed=1
 exit "$failed"

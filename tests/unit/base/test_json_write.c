@@ -129,7 +129,7 @@ static void every_double_reads_back_equal(void **state) {
     kvat_buf_clear(&buf);
 }
 
-/* Runs only where a locale with another decimal point is installed; test_units.c covers the replacement itself. */
+/* Runs where a locale with another decimal point is to be had, as in `make check`. */
 static void a_locale_changes_nothing(void **state) {
     (void)state;
     if (!setlocale(LC_NUMERIC, "de_DE.UTF-8") && !setlocale(LC_NUMERIC, "fr_FR.UTF-8")) skip();
