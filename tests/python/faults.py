@@ -6,10 +6,12 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -54,6 +56,26 @@ def marked(mark: str) -> list[int]:
     return found
 
 
+def none_marked(mark: str) -> bool:
+    """Looks several times: a process that is being executed has no environment for a moment, and one look misses it."""
+    for _ in range(3):
+        if marked(mark):
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def look_at(pid: int) -> str:
+    """What a process is and does, for a message; "" when it is gone."""
+    try:
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        where = Path(f"/proc/{pid}/wchan").read_text()
+    except OSError:
+        return ""
+    return f"{pid} of {status['PPid']}, {status['State']} in {where}: {command}"
+
+
 @dataclass
 class Running:
     """A kvat that was started and not waited for; its lines of stderr are read one by one."""
@@ -82,10 +104,11 @@ class Running:
         self.lines += err.decode().splitlines()
         return Result(self.process.returncode, out.decode(), "\n".join(self.lines) + "\n")
 
-    def left_alive(self) -> list[int]:
+    def left_alive(self) -> list[str]:
         """What of it is still there after the time it may take."""
-        wait_until(lambda: not marked(self.mark), GONE_S)
-        return marked(self.mark)
+        if wait_until(lambda: none_marked(self.mark), GONE_S):
+            return []
+        return [seen for seen in map(look_at, marked(self.mark)) if seen]
 
 
 def start(*arguments: str | Path, cwd: Path, env: dict[str, str] | None = None) -> Running:
@@ -128,10 +151,15 @@ def signal_handled(pid: int) -> bool:
 
 
 def trials(folder: Path) -> list[dict]:
-    """Every stored trial in order."""
-    with contextlib.closing(sqlite3.connect(f"file:{folder / 'kvat.db'}?mode=ro", uri=True)) as database:
-        database.row_factory = sqlite3.Row
-        return [dict(row) for row in database.execute("SELECT * FROM trial ORDER BY id")]
+    """Every stored trial in order. Read from a copy, which may need recovering: that of the store itself is kvat's."""
+    with tempfile.TemporaryDirectory() as copy:
+        for path in folder.glob("kvat.db*"):
+            shutil.copy(path, copy)
+        with contextlib.closing(sqlite3.connect(Path(copy) / "kvat.db")) as database:
+            database.row_factory = sqlite3.Row
+            if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'trial'").fetchone():
+                return []
+            return [dict(row) for row in database.execute("SELECT * FROM trial ORDER BY id")]
 
 
 def outputs(folder: Path) -> dict[str, bytes]:

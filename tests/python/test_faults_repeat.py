@@ -177,7 +177,7 @@ def run_failing(n: int, folder: Path) -> tuple[bool, Result]:
         KVAT_TEST_FAIL_ALLOC=str(n), KVAT_TEST_FAIL_FD=str(writer), KVAT_DATA_DIR=data_folder(), KVAT_LIBEXEC_DIR=str(libexec_folder())
     )  # fmt: skip
     done = subprocess.run(
-        [FAILING, "tune", "surface.json", "--profile", "ci-micro", "--trials", "2"],
+        [FAILING, "tune", "surface.json", "--profile", "ci-micro", "--trials", "4"],
         cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, pass_fds=[writer], check=False,
     )  # fmt: skip
     os.close(writer)
@@ -216,7 +216,7 @@ def test_whatever_allocation_fails_in_a_run_it_ends_cleanly_and_resumes(tmp_path
     most = count_allocations(tmp_path)
     moments = random.Random(21)
     failed = 0
-    for n in sorted({*range(1, 12), *(int(most ** moments.uniform(0.3, 1)) for _ in range(50))}):
+    for n in sorted({*range(1, 12), *(int(most ** moments.uniform(0.3, 1)) for _ in range(40))}):
         folder = tmp_path / f"n{n}"
         folder.mkdir()
         surface(folder / "surface.json")

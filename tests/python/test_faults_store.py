@@ -77,15 +77,12 @@ class Disk:
     def check(self, n: int, *options: str) -> Result:
         """One run with a fault and the next one without: what it left, and that it resumes. The first one's result."""
         self.n += 1
-        folder = prepared(self.folder / f"{self.n}")
-        assert tune(folder, "--trials", "1", "--world-seed", "1").code in ENDED
+        folder = shutil.copytree(self.folder / "old", self.folder / f"{self.n}")
         result = tune(folder, *self.arguments, env=failing_disk(n, *options))
         self.check_left(folder, result)
         resumed = tune(folder, *self.arguments)
         assert resumed.code in ENDED, resumed.err
         assert outputs(folder / RESULTS) == self.new
-        runs = json.loads(kvat("runs", "--json", cwd=folder).out)
-        assert "error" not in runs
         return result
 
     def check_left(self, folder: Path, result: Result) -> None:
