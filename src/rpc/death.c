@@ -51,27 +51,19 @@ static bool speaks_of_failure(const char *line, size_t n) {
     return false;
 }
 
-static bool blank(const char *line, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)line[i] > ' ') return false;
-    return true;
-}
-
 #define TELLING_LINES 40 /* how far back a line about a failure is still taken for the cause */
 
 void kvat__telling_line(char *out, size_t size, const char *log) {
     const char *end = log + strlen(log), *best = NULL;
     size_t best_n = 0;
-    for (int lines = 0; end > log && lines < TELLING_LINES; lines++) {
+    for (int lines = 0; !best && end > log && lines < TELLING_LINES; lines++) {
         const char *start = end;
         while (start > log && start[-1] != '\n') start--;
         const size_t n = (size_t)(end - start);
-        const bool telling = speaks_of_failure(start, n);
-        if (telling || (!best && !blank(start, n))) {
+        if (speaks_of_failure(start, n)) {
             best = start;
             best_n = n;
         }
-        if (telling) break;
         end = start > log ? start - 1 : log;
     }
     kvat__one_line(out, size, best ? best : "", best_n);

@@ -21,8 +21,8 @@ void kvat__death_classify(kvat_death *out, const kvat__evidence *evidence);
 /* oom_kill of /proc/vmstat; 0 where there is none. */
 int64_t kvat__oom_kills(void);
 
-/* Last line of `log` that says something, the later of those that speak of a failure if there are any: one line of
- * valid UTF-8 without control characters, cut to `size`. */
+/* Last line of `log` that speaks of a failure: one line of
+ * valid UTF-8 without control characters, cut to `size`. "" when none does: other lines may quote a prompt. */
 void kvat__telling_line(char *out, size_t size, const char *log);
 /* Copies text as one line of valid UTF-8 without control characters. */
 void kvat__one_line(char *out, size_t size, const char *text, size_t n);

@@ -199,7 +199,7 @@ static void deaths_are_told_apart(void **state) {
          "could not allocate memory: ggml: failed to allocate buffer"},
         {{.by_signal = true, .code = SIGSEGV, .limit = "", .log = "x\n"},
          KVAT_DEATH_SIGNAL,
-         "killed by signal 11 (SIGSEGV): x"},
+         "killed by signal 11 (SIGSEGV)"},
         {{.by_signal = true, .code = SIGKILL, .limit = "", .log = ""},
          KVAT_DEATH_SIGNAL,
          "killed by signal 9 (SIGKILL)"},
@@ -235,20 +235,20 @@ static void the_telling_line_is_found_and_made_harmless(void **state) {
     } cases[] = {
         {"", ""},
         {"\n \n", ""},
-        {"only", "only"},
-        {"first\nlast\n\n", "last"},
+        {"a line that may quote a prompt\n", ""}, /* what does not speak of failure is nobody's business */
+        {"only an error", "only an error"},
         {"Assertion `x' failed.\nstack 1\nstack 2\n", "Assertion `x' failed."},
         {"error: early\nok\nerror: late\nbye\n", "error: late"},
-        {"a\x1b[31mb\xff\xc3\xa4\xc2\x9bz\n", "a [31mb?\xc3\xa4 z"},
+        {"fail\x1b[31mb\xff\xc3\xa4\xc2\x9bz\n", "fail [31mb?\xc3\xa4 z"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char line[64];
         kvat__telling_line(line, sizeof line, cases[i].log);
         assert_string_equal(line, cases[i].line);
     }
-    char small[4];
-    kvat__telling_line(small, sizeof small, "ab\xe2\x82\xac");
-    assert_string_equal(small, "ab"); /* never half a character */
+    char small[6];
+    kvat__telling_line(small, sizeof small, "fail\xe2\x82\xac");
+    assert_string_equal(small, "fail"); /* never half a character */
 }
 
 int main(void) {
