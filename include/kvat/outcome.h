@@ -129,6 +129,9 @@ typedef struct kvat_outcome {
     size_t n_warnings;
 } kvat_outcome;
 
+/** Stable lower-case word: "winner", "default", "undecided", "infeasible". */
+KVAT_EXTERN const char *kvat_decision_word(kvat_decision decision);
+
 KVAT_EXTERN void kvat_outcome_free(kvat_outcome *outcome);
 
 #ifdef __cplusplus

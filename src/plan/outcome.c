@@ -32,6 +32,11 @@ static void free_warnings(char **warnings, size_t n) {
     free(warnings);
 }
 
+const char *kvat_decision_word(kvat_decision decision) {
+    static const char *const words[] = {"winner", "default", "undecided", "infeasible"};
+    return words[decision];
+}
+
 void kvat_outcome_free(kvat_outcome *outcome) {
     if (!outcome) return;
     json_decref(outcome->request);

@@ -33,11 +33,6 @@ const char *kvat__text_of(const json_t *object, const char *member) {
     return text ? text : "";
 }
 
-static const char *decision_word(kvat_decision decision) {
-    static const char *const words[] = {"winner", "default", "undecided", "infeasible"};
-    return words[decision];
-}
-
 /* ---- members ---- */
 static json_t *engine_member(const kvat_outcome *outcome) {
     kvat__builder object = kvat__build_object();
@@ -201,7 +196,7 @@ static void add_what(kvat__builder *plan, const kvat_outcome *outcome, const kva
     kvat__build_text(plan, "format", KVAT__PLAN_FORMAT);
     kvat__build_text(plan, "kvat_version", kvat_version());
     kvat__build_text(plan, "created_utc", outcome->created_utc);
-    kvat__build_text(plan, "decision", decision_word(outcome->decision));
+    kvat__build_text(plan, "decision", kvat_decision_word(outcome->decision));
     bool answer = (size_t)(entry - outcome->entries) == outcome->winner;
     kvat__build_text(plan, "why", answer ? outcome->why : not_the_answer);
     kvat__build_add(plan, "engine", engine_member(outcome));

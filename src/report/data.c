@@ -268,7 +268,7 @@ static json_t *model_json(maker *m, const kvat_outcome *outcome) {
 
 static void add_answer(maker *m, json_t *report, const kvat__view *view) {
     const kvat_outcome *outcome = view->outcome;
-    set(m, report, "decision", text(kvat__decision_word(outcome->decision)));
+    set(m, report, "decision", text(kvat_decision_word(outcome->decision)));
     set(m, report, "why", text(outcome->why));
     set(m, report, "winner", label_json(view->winner));
     set(m, report, "best_so_far", label_json(view->best));

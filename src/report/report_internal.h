@@ -47,7 +47,6 @@ void kvat__put_percent(kvat_buf *out, double ratio); /**< a chance: 0.971 → "9
 
 /* ---- words.c: whole sentences ---- */
 const char *kvat__status_phrase(kvat_trial_status status); /**< "out of memory (host)" */
-const char *kvat__decision_word(kvat_decision decision);
 const char *kvat__state_word(kvat_config_state state);
 void kvat__say_verdict(kvat_buf *out, const kvat__view *view); /**< headline */
 void kvat__say_why(kvat_buf *out, const kvat__view *view);     /**< outcome's reason as a sentence, or nothing */

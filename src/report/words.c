@@ -36,11 +36,6 @@ const char *kvat__status_phrase(kvat_trial_status status) {
     return "unknown";
 }
 
-const char *kvat__decision_word(kvat_decision decision) {
-    static const char *const words[] = {"winner", "default", "undecided", "infeasible"};
-    return words[decision];
-}
-
 const char *kvat__state_word(kvat_config_state state) {
     static const char *const words[] = {"untried", "racing", "eliminated", "infeasible", "unstable", "slow"};
     return words[state];

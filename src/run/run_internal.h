@@ -168,7 +168,7 @@ kvat_trial_status kvat__read_run(kvat__measurement *m, const json_t *result, con
                                  const kvat__cell_group *group, const kvat__mark *marks, size_t n_marks,
                                  bool with_marks, int64_t *run_ns);
 
-/* ---- tune.c helpers used by outcome.c ---- */
+/* ---- replay.c: stored trials told to a drive ---- */
 /** Feeds stored records (from kvat_store_each_trial) to a drive; `each` (or NULL) sees every told record with the drive
  * after it. */
 typedef struct kvat__replay {
