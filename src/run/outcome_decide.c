@@ -1,0 +1,129 @@
+// What an outcome says: which configuration to use, how sure that is, and why.
+// Must not know how entries were made, nor where the sentence is shown.
+#include <math.h>
+
+#include "outcome_internal.h"
+
+/** How many configurations the chance is about: those that ran clean and may win. */
+static size_t count_compared(const kvat_outcome *o) {
+    size_t n = 0;
+    for (size_t i = 0; i < o->n_entries; i++) n += o->entries[i].standing.clean_runs > 0 && o->entries[i].eligible;
+    return n;
+}
+
+/** `of` names the configuration the chance is about. A share of draws is never certainty, so it is capped. */
+static void put_sure(kvat_buf *out, const kvat_outcome *o, const char *of) {
+    size_t compared = count_compared(o);
+    if (compared < 2)
+        kvat_buf_puts(out, "nothing else that may win has run clean");
+    else if (!(o->p_good > 0))
+        kvat_buf_printf(out, "too few runs of the %zu configurations compared to say how sure", compared);
+    else
+        kvat_buf_printf(out, "%.0f %% sure %s is within %.3g %% of the best of %zu",
+                        fmin(floor(100 * o->p_good + 1e-9), 99), of, 100 * o->delta, compared);
+}
+
+/** Whether the fresh pairs gave an answer: one side is better, or a whole set of pairs could not tell them apart. */
+static bool confirmation_is_over(const kvat__drive_view *view) {
+    const kvat_confirm_answer *answer = &view->confirmation;
+    if (answer->verdict == KVAT_VERDICT_FAILED) return answer->failed_side == 0;
+    return answer->verdict != KVAT_VERDICT_UNDECIDED || answer->pairs >= view->pairs_min;
+}
+
+/** The default, unless it was beaten; without one the leader, unless that lost. */
+static size_t winner_of(const kvat_outcome *o, const kvat__drive_view *view) {
+    const kvat_confirm_answer *answer = &view->confirmation;
+    if (view->confirming && answer->verdict == KVAT_VERDICT_A) return o->best_so_far;
+    if (o->reference_is_default) return o->default_entry;
+    bool lost = answer->verdict == KVAT_VERDICT_B || (answer->verdict == KVAT_VERDICT_FAILED && !answer->failed_side);
+    return view->confirming && lost ? kvat__outcome_entry_of(o, view->reference_config) : o->best_so_far;
+}
+
+/** What the fresh pairs said, as the first half of the reason. */
+static void put_confirmation(kvat_buf *why, const kvat_outcome *o, const kvat__drive_view *view, const char *against) {
+    const kvat_confirm_answer *answer = &view->confirmation;
+    if (answer->verdict == KVAT_VERDICT_A)
+        kvat_buf_printf(why, "Confirmed on %zu fresh pairs against %s; ", answer->pairs, against);
+    else if (answer->verdict == KVAT_VERDICT_B)
+        kvat_buf_printf(why, "The leader of the search scored lower than %s in %zu fresh pairs; ", against,
+                        answer->pairs);
+    else if (answer->verdict == KVAT_VERDICT_FAILED && answer->failed_side == 0)
+        kvat_buf_puts(why, "The leader of the search failed when it was confirmed; ");
+    else if (answer->verdict == KVAT_VERDICT_FAILED)
+        kvat_buf_printf(why, "In the confirmation %s failed itself; ",
+                        o->reference_is_default ? "the default" : "the configuration held against the leader");
+    else if (answer->pairs > 0)
+        kvat_buf_printf(why, "%zu fresh pair%s could not tell the leader of the search from %s; ", answer->pairs,
+                        answer->pairs == 1 ? "" : "s", against);
+    else
+        kvat_buf_printf(why, "The leader could not be confirmed against %s: %s; ", against,
+                        view->confirm_disturbed ? "the machine was too disturbed" : "no time was left");
+}
+
+/** Why nothing was confirmed although the race is decided. */
+static void put_unopposed(kvat_buf *why, const kvat_outcome *o) {
+    if (o->winner == o->default_entry)
+        kvat_buf_puts(why, "Nothing tried beats the default; ");
+    else if (o->entries[o->winner].config == 0)
+        kvat_buf_puts(why, "Nothing tried beats the first configuration that fits; ");
+    else
+        kvat_buf_puts(why, "Nothing else that may win works, the default included; ");
+}
+
+static void put_decision(kvat_outcome *o, const kvat__drive_view *view, kvat_buf *why) {
+    const kvat_search_answer *answer = &view->answer;
+    bool raced = answer->stop == KVAT_STOP_CONFIDENT || answer->stop == KVAT_STOP_ONE_LEFT;
+    bool firm = raced && (!view->confirming || confirmation_is_over(view));
+    o->best_so_far = answer->has_leader ? kvat__outcome_entry_of(o, answer->leader) : SIZE_MAX;
+    o->confirmed_entry = view->confirming ? kvat__outcome_entry_of(o, view->confirmed_config) : SIZE_MAX;
+    o->reference_is_default = o->default_entry != SIZE_MAX && kvat__outcome_ranked(&o->entries[o->default_entry]);
+    if (!answer->has_leader) {
+        o->decision = KVAT_DECISION_INFEASIBLE;
+        kvat_buf_printf(why, "none of %zu configurations worked", o->n_entries);
+        return;
+    }
+    o->winner = winner_of(o, view);
+    o->decision = !firm                           ? KVAT_DECISION_UNDECIDED
+                  : o->winner == o->default_entry ? KVAT_DECISION_DEFAULT
+                                                  : KVAT_DECISION_WINNER;
+    const char *against = o->reference_is_default ? "the default" : "the first other configuration that works";
+    const char *of = o->winner == o->best_so_far ? "it" : "the leader";
+    if (view->confirming)
+        put_confirmation(why, o, view, against);
+    else if (firm)
+        put_unopposed(why, o);
+    if (firm && o->winner != o->best_so_far) {
+        kvat_buf_printf(why, "keep %s", against);
+        return;
+    }
+    if (!firm) kvat_buf_puts(why, "not decided: ");
+    put_sure(why, o, of);
+    if (raced) return;
+    kvat_buf_printf(why, ", and the budget ended%s", o->noisy ? " on a noisy machine" : "");
+    if (answer->survivors > 1) kvat_buf_printf(why, " with %zu configurations left", answer->survivors);
+}
+
+/** Best ranked lossy entry that beats the winner by estimate. */
+static void find_lossy(kvat_outcome *o) {
+    o->lossy_best = SIZE_MAX;
+    if (o->winner == SIZE_MAX) return;
+    for (size_t i = 0; i < o->n_entries && o->lossy_best == SIZE_MAX; i++)
+        if (!o->entries[i].eligible && o->entries[i].rank && i != o->winner &&
+            o->entries[i].score > o->entries[o->winner].score)
+            o->lossy_best = i;
+}
+
+/** Every candidate was lossy and unjudged, the lossless ones failed: the best of them, for the separate plan. */
+static void find_only_lossy(kvat_outcome *o) {
+    for (size_t i = 0; i < o->n_entries && o->lossy_best == SIZE_MAX; i++)
+        if (o->entries[i].lossy && kvat__outcome_ranked(&o->entries[i])) o->lossy_best = i;
+}
+
+kvat_status kvat__outcome_decide(kvat_outcome *o, const kvat__drive_view *view, kvat_error *err) {
+    kvat_buf why = KVAT_BUF_INIT;
+    put_decision(o, view, &why);
+    o->why = kvat_buf_take(&why);
+    find_lossy(o);
+    if (o->decision == KVAT_DECISION_INFEASIBLE) find_only_lossy(o);
+    return o->why ? KVAT_OK : kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate the outcome");
+}
