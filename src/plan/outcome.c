@@ -1,4 +1,4 @@
-/* Frees an outcome and everything it owns.
+/* What can be said of any outcome, and its end: frees everything it owns.
  * Must not know how one is made. */
 #include "kvat/outcome.h"
 
@@ -35,6 +35,13 @@ static void free_warnings(char **warnings, size_t n) {
 const char *kvat_decision_word(kvat_decision decision) {
     static const char *const words[] = {"winner", "default", "undecided", "infeasible"};
     return words[decision];
+}
+
+size_t kvat_outcome_compared(const kvat_outcome *outcome) {
+    size_t n = 0;
+    for (size_t i = 0; i < outcome->n_entries; i++)
+        n += outcome->entries[i].standing.clean_runs > 0 && outcome->entries[i].eligible;
+    return n;
 }
 
 void kvat_outcome_free(kvat_outcome *outcome) {

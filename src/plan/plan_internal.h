@@ -37,8 +37,6 @@ json_t *kvat__build_take(kvat__builder *builder);
 bool kvat__entry_reliable(const kvat_entry *entry);
 /** May replace `best`: reliable, and no lossier than it. */
 bool kvat__entry_stands_in(const kvat_entry *candidate, const kvat_entry *best);
-/** Configurations the confidence is about. */
-size_t kvat__outcome_compared(const kvat_outcome *outcome);
 
 /** What follows the last '/', NULL for NULL. */
 const char *kvat__base_name(const char *path);

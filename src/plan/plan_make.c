@@ -13,16 +13,6 @@ bool kvat__entry_stands_in(const kvat_entry *candidate, const kvat_entry *best) 
     return kvat__entry_reliable(candidate) && (best->lossy || !candidate->lossy);
 }
 
-size_t kvat__outcome_compared(const kvat_outcome *outcome) {
-    bool lossy_default = outcome->default_entry < outcome->n_entries && outcome->entries[outcome->default_entry].lossy;
-    size_t n = 0;
-    for (size_t i = 0; i < outcome->n_entries; i++) {
-        const kvat_entry *entry = &outcome->entries[i];
-        n += entry->standing.clean_runs > 0 && (lossy_default || !entry->lossy);
-    }
-    return n;
-}
-
 const char *kvat__base_name(const char *path) {
     const char *slash = path ? strrchr(path, '/') : NULL;
     return slash ? slash + 1 : path;
@@ -136,11 +126,11 @@ static json_t *confidence_member(const kvat_outcome *outcome, size_t entry) {
     kvat__builder object = kvat__build_object();
     bool leads = entry == outcome->best_so_far;
     double good = leads ? outcome->p_good : outcome->entries[entry].standing.p_good;
-    bool known = outcome->p_good > 0 && !(outcome->entries[entry].lossy && !leads);
+    bool known = outcome->p_good > 0 && outcome->entries[entry].eligible;
     kvat__build_real(&object, "p_good", known ? good : NAN);
     kvat__build_real(&object, "p_best", known && leads ? outcome->p_best : NAN);
     kvat__build_real(&object, "delta", outcome->delta);
-    kvat__build_int(&object, "of", (int64_t)kvat__outcome_compared(outcome));
+    kvat__build_int(&object, "of", (int64_t)kvat_outcome_compared(outcome));
     kvat__build_int(&object, "trials", (int64_t)outcome->trials);
     kvat__build_int(&object, "failed_trials", (int64_t)outcome->failed_trials);
     kvat__build_int(&object, "voided_trials", (int64_t)outcome->voided_trials);

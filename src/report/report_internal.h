@@ -19,7 +19,7 @@ typedef struct kvat__view {
     const kvat_entry *lossy;      /**< best unjudged lossy one, or NULL */
     bool confirmed;               /**< the winner was confirmed better on fresh pairs */
     bool gain_known;              /**< pairs were made, and neither side failed */
-    size_t n_ranked, n_failed, n_compared;
+    size_t n_ranked, n_failed;
 } kvat__view;
 
 kvat__view kvat__view_of(const kvat_outcome *outcome);

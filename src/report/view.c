@@ -28,12 +28,10 @@ size_t kvat__failures(const kvat_entry *entry) {
 
 static void count_entries(kvat__view *view) {
     const kvat_outcome *outcome = view->outcome;
-    const kvat_entry *reference = kvat__entry_at(outcome, outcome->default_entry);
     for (size_t i = 0; i < outcome->n_entries; i++) {
         const kvat_entry *entry = &outcome->entries[i];
         view->n_ranked += entry->rank > 0;
         view->n_failed += entry->rank == 0 && kvat__failures(entry) > 0;
-        view->n_compared += entry->standing.clean_runs > 0 && (!entry->lossy || (reference && reference->lossy));
     }
 }
 

@@ -4,16 +4,9 @@
 
 #include "outcome_internal.h"
 
-/** How many configurations the chance is about: those that ran clean and may win. */
-static size_t count_compared(const kvat_outcome *o) {
-    size_t n = 0;
-    for (size_t i = 0; i < o->n_entries; i++) n += o->entries[i].standing.clean_runs > 0 && o->entries[i].eligible;
-    return n;
-}
-
 /** `of` names the configuration the chance is about. A share of draws is never certainty, so it is capped. */
 static void put_sure(kvat_buf *out, const kvat_outcome *o, const char *of) {
-    size_t compared = count_compared(o);
+    size_t compared = kvat_outcome_compared(o);
     if (compared < 2)
         kvat_buf_puts(out, "nothing else that may win has run clean");
     else if (!(o->p_good > 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,7 @@ def test_what_is_set_needs_no_leave_and_is_named(tmp_path: Path) -> None:
     assert plan["lossy"] is True and plan["verified_quality"] is False
     assert "default with cache-type q8_0" in said
     assert not (tmp_path / "kvat_results" / "lossy_plan.json").exists()
+    of = plan["confidence"]["of"]
+    assert of > 1 and f"of the best of {of}" in plan["why"]
+    report = (tmp_path / "kvat_results" / "report.md").read_text()
+    assert re.findall(r"best of the (\d+) compared", report) == [str(of)], "everywhere the same number"

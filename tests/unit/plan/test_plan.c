@@ -94,6 +94,23 @@ static void a_lossy_plan_says_that_nobody_judged_it(void **state) {
     kvat_outcome_free(outcome);
 }
 
+/* What was set is lossy and may win all the same, without the default being lossy. */
+static void the_chances_are_about_all_that_may_win(void **state) {
+    (void)state;
+    kvat_outcome *outcome = sample_outcome(SAMPLE_WINNER);
+    json_t *plan = NULL;
+    kvat_entry *set = &outcome->entries[outcome->lossy_best];
+    assert_true(set->lossy && set->standing.clean_runs > 0);
+    set->eligible = true;
+    set->standing.p_good = 0.25;
+    assert_int_equal(kvat_outcome_compared(outcome), 13);
+    assert_int_equal(kvat_plan_make(&plan, outcome, outcome->lossy_best, NULL), KVAT_OK);
+    assert_int_equal(json_integer_value(at(plan, "confidence", "of")), 13);
+    assert_true(json_real_value(at(plan, "confidence", "p_good")) == 0.25);
+    json_decref(plan);
+    kvat_outcome_free(outcome);
+}
+
 static void bytes_that_are_no_utf8_become_readable(void **state) {
     (void)state;
     kvat_outcome *outcome = sample_outcome(SAMPLE_WINNER);
@@ -202,6 +219,7 @@ int main(void) {
         cmocka_unit_test(a_plan_names_no_home_and_no_folder),
         cmocka_unit_test(what_does_not_work_makes_no_plan),
         cmocka_unit_test(a_lossy_plan_says_that_nobody_judged_it),
+        cmocka_unit_test(the_chances_are_about_all_that_may_win),
         cmocka_unit_test(bytes_that_are_no_utf8_become_readable),
         cmocka_unit_test(a_made_plan_passes_its_own_check),
         cmocka_unit_test(what_is_wrong_is_named),

@@ -135,6 +135,7 @@ static kvat_entry measured_entry(size_t config, const kvat_profile *profile) {
     entry.changed = changed_of(config);
     snprintf(entry.identity, sizeof entry.identity, "%064zx", config * 2654435761u);
     entry.lossy = levels_of(config).type != 0;
+    entry.eligible = !entry.lossy;
     entry.score = 100 * exp(gain);
     entry.score_interval = (kvat_interval){100 * exp(gain), 100 * exp(gain - half), 100 * exp(gain + half)};
     entry.standing = (kvat_search_standing){KVAT_CONFIG_RACING, 0, 0, {gain, gain - half, gain + half}, 0.004};
