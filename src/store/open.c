@@ -218,8 +218,19 @@ static bool is_whole_alone(const kvat_store *store) {
     return !has_side_file(store, "-wal") && !has_side_file(store, "-journal");
 }
 
+/** Only while its tables are being made does a store have a journal, and no run is in it yet. Whoever makes them holds
+ * it locked, so that a journal that waits to be rolled back has lost its writer. */
+static bool is_half_made(const kvat_store *store) {
+    return store->db && sqlite3_extended_errcode(store->db) == SQLITE_READONLY_ROLLBACK;
+}
+
 static kvat_status open_read(kvat_store *store, const kvat__schema *schema, kvat_error *err) {
     kvat_status status = read_start(store, "", err);
+    if (status == KVAT_ERR_IO && is_half_made(store))
+        return kvat_fail(err, KVAT_ERR_DATA,
+                         "%s is half made: whoever made it was killed before anything was recorded; the next kvat tune "
+                         "into this folder finishes it",
+                         store->path);
     if (status == KVAT_ERR_IO && is_whole_alone(store)) {
         db_close(store);
         status = read_start(store, "?immutable=1", err);

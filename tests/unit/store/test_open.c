@@ -49,6 +49,53 @@ static void an_empty_file_may_become_a_store(void **state) {
     kvat_store_close(open_store(KVAT_STORE_READ));
 }
 
+#define FIRST_TABLES "BEGIN; PRAGMA application_id = 0x6b766174; CREATE TABLE run (id INTEGER);"
+
+/* Dies in a transaction whose journal is on the disk. */
+static void begin_and_die(void) {
+    sqlite3 *db = NULL;
+    bool ready = sqlite3_open("kvat.db", &db) == SQLITE_OK &&
+                 sqlite3_exec(db, FIRST_TABLES, NULL, NULL, NULL) == SQLITE_OK &&
+                 sqlite3_db_cacheflush(db) == SQLITE_OK;
+    (void)kill(getpid(), ready ? SIGKILL : SIGTERM);
+}
+
+/* All pages written, and the journal that would take them back not yet removed: the last moment of a commit. */
+static void leave_half_made(void) {
+    int ended = 0;
+    size_t n = 0;
+    pid_t maker = fork();
+    if (maker == 0) begin_and_die();
+    assert_int_equal(waitpid(maker, &ended, 0), maker);
+    assert_int_equal(WTERMSIG(ended), SIGKILL);
+    sql("pages.db", FIRST_TABLES "COMMIT");
+    char *pages = slurp("pages.db", &n);
+    write_file("kvat.db", pages, n);
+    free(pages);
+    assert_true(exists("kvat.db-journal"));
+}
+
+static void a_store_whose_maker_was_killed_holds_nothing_and_can_be_finished(void **state) {
+    size_t n = 0, m = 0;
+    kvat_store *store = NULL;
+    (void)state;
+    leave_half_made();
+    char *before = slurp("kvat.db", &n);
+    assert_refused(KVAT_ERR_DATA, "before anything was recorded",
+                   kvat_store_open(&store, "kvat.db", KVAT_STORE_READ, err));
+    char *after = slurp("kvat.db", &m);
+    assert_int_equal(n, m);
+    assert_memory_equal(before, after, n);
+    assert_true(exists("kvat.db-journal"));
+    free(before);
+    free(after);
+
+    store = open_store(KVAT_STORE_WRITE);
+    add_run(store);
+    kvat_store_close(store);
+    kvat_store_close(open_store(KVAT_STORE_READ));
+}
+
 static void a_closed_store_is_one_file(void **state) {
     (void)state;
     kvat_store *store = open_store(KVAT_STORE_WRITE);
@@ -303,6 +350,7 @@ int main(void) {
         STORE_TEST(a_missing_store_is_made_for_writing),
         STORE_TEST(a_missing_store_is_bad_data_for_reading),
         STORE_TEST(an_empty_file_may_become_a_store),
+        STORE_TEST(a_store_whose_maker_was_killed_holds_nothing_and_can_be_finished),
         STORE_TEST(a_closed_store_is_one_file),
         STORE_TEST(what_is_no_store_is_refused_and_left_as_it_is),
         STORE_TEST(links_folders_and_pipes_are_refused),
