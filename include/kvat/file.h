@@ -21,8 +21,8 @@ KVAT_EXTERN kvat_status kvat_file_read(kvat_buf *out, const char *path, size_t c
 /** Replaces `path` by temporary file + fsync + rename + fsync of the folder. The destination may be absent or a regular
  * file that is not read-only; a symbolic link, folder or device is refused (KVAT_ERR_IO), whatever it points to. On
  * failure the earlier file is intact and no temporary file stays; only when the last step, the fsync of the folder,
- * fails is the new file in place, whole, but not known to survive a power cut. `mode` (less the umask) is e.g. 0644 or
- * 0755. */
+ * fails is the new file in place, whole, but not known to survive a power cut. What writers that were killed left in
+ * the folder is removed. `mode` (less the umask) is e.g. 0644 or 0755. */
 KVAT_EXTERN kvat_status kvat_file_write(const char *path, const void *bytes, size_t n, unsigned mode, kvat_error *err);
 
 /** mkdir -p. An existing folder is fine; anything else in the way is KVAT_ERR_IO. */

@@ -2,12 +2,14 @@
  * Must not know what is in them. */
 #include "kvat/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -72,12 +74,16 @@ kvat_status kvat_file_read(kvat_buf *out, const char *path, size_t ceiling, kvat
     return status;
 }
 
+#define TEMPORARY_PREFIX ".kvat-"
+enum { TEMPORARY_DIGITS = 16 };
+
 /* A file on its way: the folder it belongs to, its name there, and the temporary that is to take that name. */
 typedef struct replacement {
     const char *path; /* as the caller wrote it, for messages */
     const char *name;
     int folder;
     int fd;
+    int claim;          /* a second descriptor, which keeps the lock until the temporary has its name */
     char temporary[32]; /* empty when none is there */
 } replacement;
 
@@ -118,13 +124,37 @@ static uint64_t fresh_number(void) {
     return (uint64_t)kvat_now_ns() ^ ((uint64_t)getpid() << 32);
 }
 
+static bool close_checked(int *fd) {
+    int result = close(*fd);
+    *fd = -1;
+    return result == 0 || errno == EINTR;
+}
+
+/* Says that the temporary has a living writer. False when a sweep took it for abandoned in the moment since it was
+ * made. Where a file system has no locks nothing is ever swept. */
+static bool claim(replacement *r) {
+    struct stat about;
+    r->claim = fcntl(r->fd, F_DUPFD_CLOEXEC, 0);
+    if (r->claim < 0) return false;
+    if (flock(r->fd, LOCK_EX | LOCK_NB) != 0) return errno != EWOULDBLOCK;
+    return fstat(r->fd, &about) != 0 || about.st_nlink > 0;
+}
+
+static void close_both(replacement *r) {
+    if (r->fd >= 0) close(r->fd);
+    if (r->claim >= 0) close(r->claim);
+    r->fd = r->claim = -1;
+}
+
 /* The name only has to be unused; O_EXCL sees to it, and a taken one is tried anew. */
 static kvat_status create_temporary(replacement *r, unsigned mode, kvat_error *err) {
     for (int tries = 0; tries < 16; tries++) {
-        snprintf(r->temporary, sizeof r->temporary, ".kvat-%016" PRIx64, fresh_number());
+        snprintf(r->temporary, sizeof r->temporary, TEMPORARY_PREFIX "%016" PRIx64, fresh_number());
         r->fd = openat(r->folder, r->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, (mode_t)mode);
-        if (r->fd >= 0) return KVAT_OK;
-        if (errno != EEXIST) break;
+        if (r->fd >= 0 && claim(r)) return KVAT_OK;
+        if (r->fd < 0 && errno != EEXIST) break;
+        if (r->fd >= 0) unlinkat(r->folder, r->temporary, 0);
+        close_both(r);
     }
     int errnum = errno;
     r->temporary[0] = '\0';
@@ -151,12 +181,6 @@ static bool synchronise(int fd) {
     return result == 0 || errno == EINVAL;
 }
 
-static bool close_checked(int *fd) {
-    int result = close(*fd);
-    *fd = -1;
-    return result == 0 || errno == EINTR;
-}
-
 static bool commit(replacement *r, const void *bytes, size_t n) {
     if (!write_all(r->fd, bytes, n) || !synchronise(r->fd) || !close_checked(&r->fd)) return false;
     if (renameat(r->folder, r->temporary, r->folder, r->name) < 0) return false;
@@ -165,14 +189,43 @@ static bool commit(replacement *r, const void *bytes, size_t n) {
 }
 
 static void abandon(replacement *r) {
-    if (r->fd >= 0) close(r->fd);
     if (r->temporary[0]) unlinkat(r->folder, r->temporary, 0);
+    close_both(r);
     if (r->folder >= 0) close(r->folder);
+}
+
+/* ---- what killed writers left ---- */
+
+static bool is_temporary_name(const char *name) {
+    static const size_t prefix = sizeof TEMPORARY_PREFIX - 1;
+    return strncmp(name, TEMPORARY_PREFIX, prefix) == 0 && strlen(name + prefix) == TEMPORARY_DIGITS &&
+           strspn(name + prefix, "0123456789abcdef") == TEMPORARY_DIGITS;
+}
+
+/* A writer holds its temporary locked while it lives: one whose lock is free has nobody who would finish it. */
+static void sweep_one(int folder, const char *name) {
+    struct stat about;
+    if (fstatat(folder, name, &about, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(about.st_mode)) return;
+    int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0) return;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) (void)unlinkat(folder, name, 0);
+    close(fd);
+}
+
+/* Best effort, and last, so that what is swept costs the file that was asked for nothing. */
+static void sweep(int folder) {
+    int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!listing && fd >= 0) close(fd);
+    if (!listing) return;
+    for (const struct dirent *entry; (entry = readdir(listing));)
+        if (is_temporary_name(entry->d_name)) sweep_one(folder, entry->d_name);
+    closedir(listing);
 }
 
 kvat_status kvat_file_write(const char *path, const void *bytes, size_t n, unsigned mode, kvat_error *err) {
     const char *slash = strrchr(path, '/');
-    replacement r = {.path = path, .name = slash ? slash + 1 : path, .folder = -1, .fd = -1};
+    replacement r = {.path = path, .name = slash ? slash + 1 : path, .folder = -1, .fd = -1, .claim = -1};
     if (!*r.name || strcmp(r.name, ".") == 0 || strcmp(r.name, "..") == 0)
         return kvat_fail(err, KVAT_ERR_IO, "cannot write \"%s\": not the name of a file", path);
 
@@ -182,6 +235,7 @@ kvat_status kvat_file_write(const char *path, const void *bytes, size_t n, unsig
     if (status == KVAT_OK) status = create_temporary(&r, mode, err);
     if (status == KVAT_OK && !commit(&r, bytes, n))
         status = kvat_fail_errno(err, KVAT_ERR_IO, errno, "cannot write %s", path);
+    if (status == KVAT_OK) sweep(r.folder);
     abandon(&r);
     return status;
 }

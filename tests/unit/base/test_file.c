@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -222,6 +223,40 @@ static void a_taken_temporary_name_is_tried_anew(void **state) {
     assert_holds("a", "whole");
 }
 
+static void what_a_killed_writer_left_goes_with_the_next_write(void **state) {
+    (void)state;
+    static const char *const not_ours[] = {".kvat-0123456789abcde",  ".kvat-0123456789abcdef0",
+                                           ".kvat-0123456789ABCDEF", "kvat-0123456789abcdef0",
+                                           ".kvat-report",           ".kvat-"};
+    for (size_t i = 0; i < sizeof not_ours / sizeof *not_ours; i++) put_file(not_ours[i], "theirs");
+    put_file("target", "safe");
+    assert_int_equal(symlink("target", ".kvat-00000000000000aa"), 0);
+    assert_int_equal(mkdir(".kvat-00000000000000bb", 0777), 0);
+    assert_int_equal(mkfifo(".kvat-00000000000000cc", 0666), 0);
+    int others = count_entries(".");
+    put_file(".kvat-0123456789abcdef", "half of a rep");
+    put_file(".kvat-ffffffffffffffff", "");
+
+    fail_io_arm(FAIL_IO_WRITE, 1, ENOSPC);
+    assert_int_equal(write_text("a", "whole", NULL), KVAT_ERR_IO);
+    assert_true(fail_io_disarm());
+    assert_int_equal(write_text("a", "whole", NULL), KVAT_OK);
+    assert_holds("a", "whole");
+    assert_int_equal(count_entries("."), others + 1);
+}
+
+static void what_a_living_writer_holds_stays(void **state) {
+    (void)state;
+    put_file(".kvat-0123456789abcdef", "half of a rep");
+    int writer = open(".kvat-0123456789abcdef", O_WRONLY);
+    assert_int_equal(flock(writer, LOCK_EX), 0);
+    assert_int_equal(write_text("a", "whole", NULL), KVAT_OK);
+    assert_holds(".kvat-0123456789abcdef", "half of a rep");
+    close(writer);
+    assert_int_equal(write_text("a", "whole", NULL), KVAT_OK);
+    assert_int_equal(count_entries("."), 1);
+}
+
 static void a_file_is_read_up_to_the_ceiling(void **state) {
     (void)state;
     kvat_buf buf = KVAT_BUF_INIT;
@@ -320,6 +355,8 @@ int main(void) {
         IN_FOLDER(whichever_call_fails_the_earlier_file_stays_whole),
         IN_FOLDER(a_folder_that_cannot_be_synchronised_is_reported),
         IN_FOLDER(a_taken_temporary_name_is_tried_anew),
+        IN_FOLDER(what_a_killed_writer_left_goes_with_the_next_write),
+        IN_FOLDER(what_a_living_writer_holds_stays),
         IN_FOLDER(a_file_is_read_up_to_the_ceiling),
         IN_FOLDER(a_large_file_is_read_in_pieces),
         IN_FOLDER(what_cannot_be_read_is_told_apart_from_what_is_not_there),
