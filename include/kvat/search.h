@@ -34,6 +34,13 @@ typedef struct kvat_search_config {
     int64_t forecast_bytes; /**< 0 unknown; after an out-of-memory everything forecast larger is infeasible */
 } kvat_search_config;
 
+/** One knob, for methods that model knobs. */
+typedef struct kvat_search_knob {
+    size_t n_levels; /**< 0: one more than the highest level of any configuration */
+    bool ordinal;    /**< levels stand in an order, and neighbours resemble each other; else they are mere names */
+    unsigned scope;  /**< what a change of it costs, the greater the dearer: kvat_scope of space.h */
+} kvat_search_knob;
+
 typedef struct kvat_search_options {
     const char *method; /**< NULL: "race" */
     uint64_t seed;
@@ -50,9 +57,15 @@ typedef struct kvat_search_options {
     double sigma_floor;     /**< 0: 1e-4 */
     bool has_incumbent;     /**< a stored earlier winner is the answer unless beaten by more than delta at 95 % */
     size_t incumbent;
+    const kvat_search_knob *knobs; /**< borrowed, n_knobs of them, or NULL: unordered names of equal scope */
+    double part_weight[3];         /**< of TTFT, decode and memory in the score; all 0: .5, .35, .15 */
 } kvat_search_options;
 #define KVAT_SEARCH_OPTIONS_INIT                                                                                       \
-    { NULL, 0, NULL, 0, 0, 0.01, 0.95, 6, 1, 0, 0, 0, 0.0, false, 0 }
+    {                                                                                                                  \
+        NULL, 0, NULL, 0, 0, 0.01, 0.95, 6, 1, 0, 0, 0, 0.0, false, 0, NULL, {                                         \
+            0, 0, 0                                                                                                    \
+        }                                                                                                              \
+    }
 
 typedef struct kvat_search_trial {
     size_t config;
@@ -88,7 +101,8 @@ KVAT_EXTERN void kvat_search_free(kvat_search *search);
 
 /** Next trials (one chunk; borrowed until the next proposal, telling leaves them alone), in the order to measure. n =
  * 0: finished; kvat_search_answer_get() says why. The first proposal is the default alone, so that an estimate can be
- * given after its run. Trials not told yet are proposed again. */
+ * given after its run. Trials not told yet are proposed again, but for those that a result has ruled out since: who
+ * asks after every result runs none of them. */
 KVAT_EXTERN kvat_status kvat_search_propose(const kvat_search_trial **trials, size_t *n, kvat_search *search,
                                             kvat_error *err);
 /** KVAT_ERR_USAGE for a trial that was not proposed or was told already; KVAT_ERR_DATA for a score that is not finite

@@ -14,8 +14,7 @@ struct kvat__drive {
     kvat_search *search;
     kvat_confirm *confirm;
     kvat_search_config *configs;
-    kvat_search_trial *queue; /* proposed and not told yet */
-    size_t n_queue, at;
+    kvat_search_trial trial; /* the step, as the search proposed it */
     kvat__step step;
     bool has_step;
     kvat_confirm_trial side;
@@ -79,7 +78,6 @@ void kvat__drive_free(kvat__drive *drive) {
     kvat_search_free(drive->search);
     kvat_confirm_free(drive->confirm);
     free(drive->configs);
-    free(drive->queue);
     free(drive->default_scores);
     free(drive);
 }
@@ -125,41 +123,26 @@ int64_t kvat__drive_run_limit_ns(const kvat__drive *drive) {
 
 /* ---- next ---- */
 
-static kvat_status refill(kvat__drive *drive, kvat_error *err) {
-    const kvat_search_trial *trials = NULL;
-    size_t n = 0;
-    kvat_status status = kvat_search_propose(&trials, &n, drive->search, err);
-    if (status != KVAT_OK) return status;
-    kvat_search_trial *copy = realloc(drive->queue, (n ? n : 1) * sizeof *copy);
-    if (!copy) return nomem(err);
-    memcpy(copy, trials, n * sizeof *copy);
-    drive->queue = copy;
-    drive->n_queue = n;
-    drive->at = 0;
-    return KVAT_OK;
-}
-
+/** Asks anew after every result, as one result may rule out what was proposed along with it. */
 static kvat_status next_of_search(kvat__drive *drive, kvat_error *err) {
     if (!search_may_go_on(drive)) {
         drive->search_done = drive->out_of_budget = true;
         return KVAT_OK;
     }
-    if (drive->at == drive->n_queue) {
-        kvat_status status = refill(drive, err);
-        if (status != KVAT_OK) return status;
-        if (drive->n_queue == 0) {
-            drive->search_done = true;
-            return KVAT_OK;
-        }
-    }
-    const kvat_search_trial *trial = &drive->queue[drive->at];
+    const kvat_search_trial *trials = NULL;
+    size_t n = 0;
+    kvat_status status = kvat_search_propose(&trials, &n, drive->search, err);
+    if (status != KVAT_OK) return status;
+    drive->has_step = n > 0;
+    drive->search_done = n == 0;
+    if (n == 0) return KVAT_OK;
+    drive->trial = trials[0];
     drive->step = (kvat__step){.phase = KVAT_PHASE_SEARCH,
-                               .config = trial->config,
-                               .block = trial->block,
-                               .chunk = trial->chunk,
-                               .fresh_process = trial->fresh_process,
-                               .repetition = trial->chunk};
-    drive->has_step = true;
+                               .config = trials[0].config,
+                               .block = trials[0].block,
+                               .chunk = trials[0].chunk,
+                               .fresh_process = trials[0].fresh_process,
+                               .repetition = trials[0].chunk};
     return KVAT_OK;
 }
 
@@ -270,7 +253,7 @@ static kvat_status tell_search(kvat__drive *drive, const kvat_trial_record *reco
                                const kvat_score_parts *parts, kvat_error *err) {
     const kvat_profile *profile = drive->job->profile;
     kvat_search_result result = {
-        .trial = drive->queue[drive->at],
+        .trial = drive->trial,
         .fate = fate_of(record->status),
         .out_of_memory = record->status == KVAT_TRIAL_OOM_HOST || record->status == KVAT_TRIAL_OOM_DEVICE,
         .score = score,
@@ -281,7 +264,6 @@ static kvat_status tell_search(kvat__drive *drive, const kvat_trial_record *reco
     };
     kvat_status status = kvat_search_tell(drive->search, &result, err);
     if (status != KVAT_OK) return status;
-    drive->at++;
     drive->searched++;
     bool is_default = record->config == 0 && !drive->job->default_dropped;
     return is_default && result.fate == KVAT_FATE_OK ? note_default(drive, record, score, err) : KVAT_OK;

@@ -84,14 +84,19 @@ void kvat__ledger_open(kvat__ledger *ledger, const kvat_search_trial *trials, si
     memset(ledger->open_told, 0, n * sizeof *ledger->open_told);
 }
 
+// Still worth running: not told, and not put out by what was told of others since.
+static bool still_open(const kvat__ledger *ledger, size_t at) {
+    return !ledger->open_told[at] && kvat__ledger_feasible(ledger, ledger->open[at].config);
+}
+
 size_t kvat__ledger_rest(kvat__ledger *ledger) {
     size_t rest = 0;
-    for (size_t i = 0; i < ledger->n_open; i++) rest += !ledger->open_told[i];
+    for (size_t i = 0; i < ledger->n_open; i++) rest += still_open(ledger, i);
     if (rest == 0 || rest == ledger->n_open) return rest;
-    // Those told go to the front, so that the orders of the rest follow on.
+    // Those dropped count as the first, so that the orders of the rest follow on.
     size_t kept = 0;
     for (size_t i = 0; i < ledger->n_open; i++) {
-        if (!ledger->open_told[i]) ledger->open[kept++] = ledger->open[i];
+        if (still_open(ledger, i)) ledger->open[kept++] = ledger->open[i];
     }
     ledger->open_order += ledger->n_open - rest;
     ledger->n_open = rest;

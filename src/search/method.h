@@ -39,7 +39,7 @@ void kvat__ledger_clear(kvat__ledger *ledger);
 kvat_status kvat__ledger_reserve(kvat__ledger *ledger, size_t n, kvat_error *err);
 // The trials now asked for; `n` as reserved.
 void kvat__ledger_open(kvat__ledger *ledger, const kvat_search_trial *trials, size_t n);
-// Drops what was told from the proposal; the number left.
+// Drops from the proposal what was told, and what was ruled out since it was made; the number left.
 size_t kvat__ledger_rest(kvat__ledger *ledger);
 kvat_status kvat__ledger_tell(kvat__ledger *ledger, const kvat_search_result *result, kvat_error *err);
 bool kvat__ledger_feasible(const kvat__ledger *ledger, size_t config);

@@ -114,6 +114,43 @@ static void voided_measurement_is_repeated_twice_and_then_given_up(void **state)
     kvat__job_free(job);
 }
 
+/** Every configuration but the default runs out of memory; the n-th is forecast to need more than the one before. */
+static void measure_without_memory(kvat_trial_record *record, const kvat__job *job, const kvat__step *step) {
+    (void)job;
+    if (step->config == 0) return;
+    record->status = KVAT_TRIAL_OOM_HOST;
+    record->samples = NULL;
+    record->n_samples = 0;
+}
+
+static void what_one_result_rules_out_is_not_measured_in_the_same_chunk(void **state) {
+    (void)state;
+    kvat__job *job = fixture_job(0);
+    for (size_t i = 1; i < 6; i++) job->forecast_bytes[i] = (int64_t)i << 20;
+    job->forecast_bytes[0] = 0;
+    kvat__drive *drive = new_drive(job);
+    kvat_rng rng;
+    kvat_rng_seed(&rng, 7);
+    int64_t clock_ns = 0;
+    size_t failed = 0;
+    for (bool more = true; more;) {
+        kvat__step step;
+        kvat__drive_view view;
+        assert_int_equal(kvat__drive_next(&step, &more, drive, NULL), KVAT_OK);
+        if (!more) break;
+        assert_int_equal(kvat__drive_look(&view, drive, NULL), KVAT_OK);
+        assert_true(view.answer.standing[step.config].state != KVAT_CONFIG_INFEASIBLE);
+        kvat_sample sample;
+        kvat_trial_record record = fixture_measure(job, &step, &sample, &clock_ns, &rng);
+        measure_without_memory(&record, job, &step);
+        failed += record.status != KVAT_TRIAL_OK;
+        assert_int_equal(kvat__drive_tell(drive, &record, NULL), KVAT_OK);
+    }
+    assert_true(failed >= 2 && failed < 10); /* two each without the forecast */
+    kvat__drive_free(drive);
+    kvat__job_free(job);
+}
+
 static void told_records_lead_to_the_same_steps_again(void **state) {
     (void)state;
     kvat__job *job = fixture_job(0);
@@ -210,6 +247,7 @@ int main(void) {
         cmocka_unit_test(best_configuration_wins_and_is_confirmed_against_the_default),
         cmocka_unit_test(budget_ends_the_search_and_leaves_time_to_confirm),
         cmocka_unit_test(voided_measurement_is_repeated_twice_and_then_given_up),
+        cmocka_unit_test(what_one_result_rules_out_is_not_measured_in_the_same_chunk),
         cmocka_unit_test(told_records_lead_to_the_same_steps_again),
         cmocka_unit_test(record_of_another_step_is_refused),
         cmocka_unit_test(larger_budget_skips_the_stored_confirmation_and_searches_on),

@@ -63,6 +63,39 @@ static void after_out_of_memory_twice_nothing_larger_is_started(void **state) {
     kvat_search_free(search);
 }
 
+// Whoever asks after every result runs nothing that the last one ruled out, though it was proposed along with it.
+static void what_is_ruled_out_meanwhile_is_not_proposed_again(void **state) {
+    (void)state;
+    machine m;
+    machine_init(&m, 6, 0.002);
+    for (size_t i = 1; i < 6; i++) {
+        m.configs[i].forecast_bytes = 1000 * (int64_t)i;
+        fail_always(&m, i, KVAT_FATE_INFEASIBLE);
+        m.out_of_memory[i] = true;
+    }
+    kvat_search *search = machine_search(&m);
+    const kvat_search_trial *trials;
+    size_t dropped = 0;
+    for (size_t n = must_propose(&trials, search); n > 0; n = must_propose(&trials, search)) {
+        kvat_search_trial rest[8];
+        const size_t chunk = trials[0].chunk;
+        memcpy(rest, trials, n * sizeof *trials);
+        assert_true(answer_of(search).standing[rest[0].config].state <= KVAT_CONFIG_ELIMINATED);
+        const kvat_search_result result = machine_run(&m, &rest[0]);
+        must_tell(search, &result);
+        size_t left = must_propose(&trials, search);
+        if (left == 0 || trials[0].chunk != chunk) left = 0;
+        dropped += n - 1 - left;
+        for (size_t i = 0, at = 1; i < left; i++, at++) { // the order of the others is kept
+            while (rest[at].config != trials[i].config) assert_true(++at < n);
+        }
+    }
+    assert_true(dropped > 0);
+    for (size_t i = 1; i < 6; i++) assert_int_equal(answer_of(search).standing[i].state, KVAT_CONFIG_INFEASIBLE);
+    assert_int_equal(answer_of(search).leader, 0);
+    kvat_search_free(search);
+}
+
 // Told by hand: the larger one has run clean, so what the smaller one met was not the size.
 static void a_clean_run_refutes_the_memory_forecast(void **state) {
     (void)state;
@@ -462,6 +495,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(failing_always_ends_a_configuration_after_few_runs),
         cmocka_unit_test(after_out_of_memory_twice_nothing_larger_is_started),
+        cmocka_unit_test(what_is_ruled_out_meanwhile_is_not_proposed_again),
         cmocka_unit_test(a_clean_run_refutes_the_memory_forecast),
         cmocka_unit_test(unsupported_says_nothing_of_larger_ones),
         cmocka_unit_test(a_crash_is_retried_once_in_a_fresh_process),
