@@ -46,6 +46,13 @@ static void command_line_names_neither_folders_nor_hosts(void **state) {
         {{"kvat", "--launch", "ssh ada@host", "m.gguf", NULL}, {"kvat", "--launch", "PREFIX", "m.gguf"}},
         {{"kvat", "--launch=ssh ada@host", "m.gguf", NULL}, {"kvat", "--launch=PREFIX", "m.gguf"}},
         {{"kvat", "--output=/home/ada/out", NULL}, {"kvat", "--output=out"}},
+        {{"kvat", "--engine", "/home/ada/worker", NULL}, {"kvat", "--engine", "./worker"}},
+        {{"kvat", "--engine=/home/ada/worker", NULL}, {"kvat", "--engine=./worker"}},
+        {{"kvat", "-e", "/home/ada/worker", NULL}, {"kvat", "-e", "./worker"}},
+        {{"kvat", "-e/home/ada/worker", "-o/home/ada/out", NULL}, {"kvat", "-e./worker", "-oout"}},
+        {{"kvat", "--engine", "bin/worker", NULL}, {"kvat", "--engine", "bin/worker"}},
+        {{"kvat", "--engine", "sim", "/home/ada/m", NULL}, {"kvat", "--engine", "sim", "m"}},
+        {{"kvat", "--launch", "--engine", "/home/ada/m", NULL}, {"kvat", "--launch", "PREFIX", "m"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         kvat__job *job = job_of(NULL, cases[i].argv);
