@@ -24,6 +24,16 @@ static kvat_status nomem(kvat_error *err) {
     return kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate the run");
 }
 
+static bool has_word(const json_t *array, const char *word) {
+    size_t i;
+    json_t *item;
+    json_array_foreach((json_t *)array, i, item) {
+        const char *text = json_string_value(item);
+        if (text && strcmp(text, word) == 0) return true;
+    }
+    return false;
+}
+
 /* ---- cells and contexts ---- */
 
 size_t kvat__cell_groups(kvat__cell_group *groups, const kvat_profile *profile) {
@@ -106,6 +116,7 @@ static bool is_on(const char *text, bool otherwise) {
     return strcmp(text, "on") == 0 || strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
 }
 
+/** KVAT_ERR_DATA: the model does not say enough of this configuration. */
 static kvat_status forecast_one(int64_t *bytes, const kvat__job *job, const kvat_memory_model *model, size_t config,
                                 kvat_error *err) {
     const char *type_k = value_of(job, config, "kv.type.k"), *type_v = value_of(job, config, "kv.type.v");
@@ -143,6 +154,44 @@ static kvat_status note_left_out(kvat__job *job, size_t config, int64_t bytes, i
     return bad ? nomem(err) : KVAT_OK;
 }
 
+/** Adds a sentence to what the worker wants the user to know, unless a stored run has it already. */
+static kvat_status add_note(kvat__job *job, const char *text, kvat_error *err) {
+    json_t *notes = json_object_get(job->describe, "notes");
+    if (has_word(notes, text)) return KVAT_OK;
+    if (!json_is_array(notes)) {
+        notes = json_array();
+        if (json_object_set_new(job->describe, "notes", notes) != 0) return nomem(err);
+    }
+    return json_array_append_new(notes, json_string(text)) == 0 ? KVAT_OK : nomem(err);
+}
+
+/** Configurations that the worker's memory model says too little of. */
+typedef struct unknown_forecasts {
+    size_t n;
+    kvat_error first;
+} unknown_forecasts;
+
+/** *bytes stays 0 when there is no telling: what is not known rules nothing out. */
+static kvat_status forecast_if_known(int64_t *bytes, unknown_forecasts *unknown, const kvat__job *job,
+                                     const kvat_memory_model *model, size_t config, kvat_error *err) {
+    kvat_error why = KVAT_ERROR_INIT;
+    kvat_status status = forecast_one(bytes, job, model, config, &why);
+    if (status == KVAT_ERR_DATA) {
+        if (unknown->n++ == 0) unknown->first = why;
+        return KVAT_OK;
+    }
+    if (status != KVAT_OK && err) *err = why;
+    return status;
+}
+
+static kvat_status note_unknown(kvat__job *job, const unknown_forecasts *unknown, size_t of, kvat_error *err) {
+    char text[sizeof unknown->first.message + 128];
+    if (unknown->n == 0) return KVAT_OK;
+    snprintf(text, sizeof text, "Whether they fit into memory is not known of %zu of %zu configurations: %s",
+             unknown->n, of, unknown->first.message);
+    return add_note(job, text, err);
+}
+
 /** Forecasts every configuration and removes those over `limit` (0: none); the list of what was left out goes to the
  * note. */
 static kvat_status prune(kvat__job *job, int64_t limit, kvat_error *err) {
@@ -155,9 +204,10 @@ static kvat_status prune(kvat__job *job, int64_t limit, kvat_error *err) {
     if (status != KVAT_OK || !json_is_object(json)) goto done;
     status = kvat_memory_model_parse(&model, json, err);
     size_t kept = 0;
+    unknown_forecasts unknown = {0};
     for (size_t i = 0; i < n && status == KVAT_OK; i++) {
         int64_t bytes = 0;
-        status = forecast_one(&bytes, job, model, i, err);
+        status = forecast_if_known(&bytes, &unknown, job, model, i, err);
         drop[i] = status == KVAT_OK && limit > 0 && bytes > limit;
         if (drop[i])
             status = note_left_out(job, i, bytes, limit, err);
@@ -172,6 +222,8 @@ static kvat_status prune(kvat__job *job, int64_t limit, kvat_error *err) {
                            n, (long long)(limit >> 20));
         goto done;
     }
+    status = note_unknown(job, &unknown, n, err);
+    if (status != KVAT_OK) goto done;
     job->default_dropped = drop[0];
     kvat_space_remove(job->space, drop);
 done:
@@ -181,16 +233,6 @@ done:
 }
 
 /* ---- shared end of both ways to a job ---- */
-
-static bool has_word(const json_t *array, const char *word) {
-    size_t i;
-    json_t *item;
-    json_array_foreach((json_t *)array, i, item) {
-        const char *text = json_string_value(item);
-        if (text && strcmp(text, word) == 0) return true;
-    }
-    return false;
-}
 
 static int64_t int_of(const json_t *object, const char *member, int64_t otherwise) {
     const json_t *value = json_object_get(object, member);

@@ -1,18 +1,25 @@
 // Tests of the job: what is kept of a request, and what is refused of a stored one.
 #include "job_fixture.h"
 
-static kvat__job *job_of(const char *const *launch, const char *const *argv) {
+static kvat__job *job_from(const json_t *describe, const char *const *launch, const char *const *argv) {
     kvat_tune_request request = KVAT_TUNE_REQUEST_INIT;
     request.model = "toy";
     request.profile = "ci-micro";
     request.launch = launch;
     request.argv = argv;
     kvat_machine machine = {.threads = 4, .memory_limit_bytes = (int64_t)1 << 34};
-    json_t *hello = fixture_json(fixture_hello), *describe = fixture_json(fixture_describe);
+    json_t *hello = fixture_json(fixture_hello);
     kvat__job *job = NULL;
-    assert_int_equal(kvat__job_from_request(&job, &request, hello, describe, &machine, "pretend", "as asked", NULL),
-                     KVAT_OK);
+    kvat_error err = KVAT_ERROR_INIT;
+    if (kvat__job_from_request(&job, &request, hello, describe, &machine, "pretend", "as asked", &err) != KVAT_OK)
+        fail_msg("%s", err.message);
     json_decref(hello);
+    return job;
+}
+
+static kvat__job *job_of(const char *const *launch, const char *const *argv) {
+    json_t *describe = fixture_json(fixture_describe);
+    kvat__job *job = job_from(describe, launch, argv);
     json_decref(describe);
     return job;
 }
@@ -104,10 +111,30 @@ static void stored_configurations_in_another_order_are_refused(void **state) {
     kvat__job_free(job);
 }
 
+static void a_forecast_that_cannot_be_made_is_unknown_and_said_once(void **state) {
+    (void)state;
+    static const char model[] = "{\"types\": {\"q8_0\": {\"block\": 32, \"bytes\": 34}}, \"kv_groups\": "
+                                "[{\"layers\": 2, \"k_elements\": 64, \"v_elements\": 64}]}";
+    json_t *describe = fixture_json(fixture_describe);
+    assert_int_equal(json_object_set_new(describe, "memory_model", fixture_json(model)), 0);
+    kvat__job *job = job_from(describe, NULL, NULL);
+    for (size_t i = 0; i < kvat_space_count(job->space); i++) assert_int_equal(job->forecast_bytes[i], 0);
+    kvat__job *again = NULL;
+    assert_int_equal(kvat__job_copy(&again, job, NULL), KVAT_OK);
+    const json_t *notes = json_object_get(again->describe, "notes");
+    assert_int_equal(json_array_size(notes), 1);
+    assert_non_null(strstr(json_string_value(json_array_get(notes, 0)), "6 of 6 configurations"));
+    assert_non_null(strstr(json_string_value(json_array_get(notes, 0)), "f16"));
+    kvat__job_free(again);
+    kvat__job_free(job);
+    json_decref(describe);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_launch_prefix_is_another_run),
         cmocka_unit_test(command_line_names_neither_folders_nor_hosts),
+        cmocka_unit_test(a_forecast_that_cannot_be_made_is_unknown_and_said_once),
         cmocka_unit_test(stored_configurations_in_another_order_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
