@@ -61,7 +61,8 @@ static void build_name(char *out, size_t room) {
 
 int kvat__llamacpp_initialize(json_t **result, void *worker, kvat_serve *serve, const json_t *params,
                               kvat_fault *fault) {
-    (void)worker, (void)serve, (void)params;
+    (void)serve;
+    ((kvat_llamacpp_worker *)worker)->launch_index = json_integer_value(json_object_get(params, "launch_index"));
     const char *version = llama_version();
     char build[96];
     build_name(build, sizeof build);
@@ -237,6 +238,13 @@ static json_t *describe_notes(void) {
     return notes;
 }
 
+/* Notes are taken from a run's first worker: those after it need not pay for asking the server. */
+static bool put_notes(json_t *result, const kvat_llamacpp_worker *worker) {
+    json_t *notes = describe_notes();
+    if (json_object_set_new(result, "notes", notes) != 0) return false;
+    return worker->launch_index > 0 || kvat__llamacpp_note_server(result, notes);
+}
+
 int kvat__llamacpp_describe(json_t **result, void *data, kvat_serve *serve, const json_t *params, kvat_fault *fault) {
     kvat_llamacpp_worker *worker = data;
     kvat_llama *engine = &worker->engine;
@@ -251,8 +259,11 @@ int kvat__llamacpp_describe(json_t **result, void *data, kvat_serve *serve, cons
     if (!failed) {
         int gpus;
         json_t *devices = describe_devices(&gpus);
-        *result = json_pack("{s:o, s:o, s:o}", "model", describe_model(engine, f), "devices", devices, "notes",
-                            describe_notes());
+        *result = json_pack("{s:o, s:o}", "model", describe_model(engine, f), "devices", devices);
+        if (*result && !put_notes(*result, worker)) {
+            json_decref(*result);
+            *result = NULL;
+        }
         if (*result && f->memory_known && gpus == 0) json_object_set_new(*result, "memory_model", describe_memory(f));
         if (!*result || describe_knobs(*result, engine, f, gpus) != 0) failed = kvat__llamacpp_no_memory(fault);
     }

@@ -10,8 +10,9 @@
 
 typedef struct kvat_llamacpp_worker {
     kvat_llama engine;
-    kvat_serve *serve; /**< of the request being handled */
-    bool peak_reset;   /**< the high-water mark counts from the last reset */
+    kvat_serve *serve;    /**< of the request being handled */
+    int64_t launch_index; /**< of the worker in its run */
+    bool peak_reset;      /**< the high-water mark counts from the last reset */
 } kvat_llamacpp_worker;
 
 extern const kvat_serve_ops kvat_llamacpp_ops;
@@ -23,6 +24,10 @@ int kvat__llamacpp_initialize(json_t **result, void *worker, kvat_serve *serve, 
                               kvat_fault *fault);
 int kvat__llamacpp_describe(json_t **result, void *worker, kvat_serve *serve, const json_t *params, kvat_fault *fault);
 int kvat__llamacpp_run(json_t **result, void *worker, kvat_serve *serve, const json_t *params, kvat_fault *fault);
+
+/** Compares the llama-server on PATH, if there is one, with our libllama: `server` into `result`, and where they differ
+ * or that cannot be told, a sentence into `notes`. False without memory. */
+bool kvat__llamacpp_note_server(json_t *result, json_t *notes);
 
 /** The `model` member of the params. */
 int kvat__llamacpp_model_name(const char **out, const json_t *params, kvat_fault *fault);
