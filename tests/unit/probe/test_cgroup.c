@@ -89,6 +89,52 @@ static void a_container_sees_its_own_limit(void **state) {
     assert_int_equal(limits().memory_bytes, 60);
 }
 
+/* The same in version 2, where a container of its own namespace is at "/" or, seen from outside it, above that. */
+static void a_container_of_version_2_sees_its_own_limit(void **state) {
+    static const struct {
+        const char *root, *group;
+        int64_t limit;
+    } cases[] = {
+        {"/docker/abc", "0::/docker/abc/inner\n", 60},
+        {"/docker/abc", "0::/docker/abc\n", 80},
+        {"/docker/abc", "0::/docker/abcdef\n", 80},
+        {"/", "0::/inner\n", 60},
+        {"/", "0::/\n", 80},
+        {"/", "0::/../outside\n", 80},
+        {"/../..", "0::/\n", 80},
+    };
+    (void)state;
+    put("/sys/fs/cgroup/memory.max", "80\n");
+    put("/sys/fs/cgroup/memory.current", "10\n");
+    put("/sys/fs/cgroup/inner/memory.max", "60\n");
+    put("/sys/fs/cgroup/inner/memory.current", "10\n");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char mounts[128];
+        snprintf(mounts, sizeof mounts, "29 23 0:26 %s /sys/fs/cgroup ro - cgroup2 cgroup rw\n", cases[i].root);
+        put("/proc/self/mountinfo", mounts);
+        put("/proc/self/cgroup", cases[i].group);
+        assert_int_equal(limits().memory_bytes, cases[i].limit);
+        assert_int_equal(limits().headroom_bytes, cases[i].limit - 10);
+    }
+}
+
+/* systemd's hybrid layout: each controller is in one of the two versions. */
+static void a_controller_is_looked_for_in_both_versions(void **state) {
+    (void)state;
+    put("/proc/self/mountinfo", "31 25 0:31 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+                                "32 25 0:32 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
+    put("/proc/self/cgroup", "7:cpu,cpuacct:/a\n0::/b/c\n");
+    put("/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us", "50000\n");
+    put("/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us", "100000\n");
+    put("/sys/fs/cgroup/unified/b/c/memory.max", "9000\n");
+    put("/sys/fs/cgroup/unified/b/memory.max", "7000\n");
+    put("/sys/fs/cgroup/unified/b/memory.current", "1000\n");
+    kvat__limits l = limits();
+    assert_true(l.cpu_quota == 0.5);
+    assert_int_equal(l.memory_bytes, 7000);
+    assert_int_equal(l.headroom_bytes, 6000);
+}
+
 static void nonsense_is_no_limit(void **state) {
     static const char *const lines[] = {"", "\n", "4:memory\n", ":::", "4:mem,memoryx:/a\n", "0::\n", "max"};
     (void)state;
@@ -110,6 +156,8 @@ int main(void) {
         ROOT_TEST(version_2_takes_the_least_of_all_enclosing_groups),
         ROOT_TEST(a_group_over_its_limit_has_no_headroom),
         ROOT_TEST(a_container_sees_its_own_limit),
+        ROOT_TEST(a_container_of_version_2_sees_its_own_limit),
+        ROOT_TEST(a_controller_is_looked_for_in_both_versions),
         ROOT_TEST(nonsense_is_no_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
