@@ -250,6 +250,19 @@ static int64_t smaller_limit(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
+/** The range that prompts are drawn from. */
+static kvat_status take_tokens(kvat__job *job, const json_t *model, kvat_error *err) {
+    if (!kvat__get_count(&job->token_low, model, "token_low", KVAT__MOST_TOKENS))
+        return kvat_fail(err, KVAT_ERR_ENGINE, "describe: model.token_low is no token");
+    job->token_high = job->token_low + 1;
+    if (json_object_get(model, "token_high") &&
+        !kvat__get_count(&job->token_high, model, "token_high", KVAT__MOST_TOKENS))
+        return kvat_fail(err, KVAT_ERR_ENGINE, "describe: model.token_high is no token");
+    if (job->token_high <= job->token_low)
+        return kvat_fail(err, KVAT_ERR_ENGINE, "describe: token_low and token_high leave no token to draw from");
+    return KVAT_OK;
+}
+
 /** With request, hello, describe, profile and note in place: everything that follows from them. */
 static kvat_status complete(kvat__job *job, kvat_error *err) {
     const json_t *model = json_object_get(job->describe, "model");
@@ -258,10 +271,8 @@ static kvat_status complete(kvat__job *job, kvat_error *err) {
     job->marks = has_word(json_object_get(job->hello, "capabilities"), "marks") &&
                  !json_is_false(json_object_get(model, "marks"));
     job->synthetic = json_is_true(json_object_get(model, "synthetic"));
-    job->token_low = int_of(model, "token_low", 0);
-    job->token_high = int_of(model, "token_high", job->token_low + 1);
-    if (job->token_low < 0 || job->token_high <= job->token_low)
-        return kvat_fail(err, KVAT_ERR_ENGINE, "describe: token_low and token_high leave no token to draw from");
+    kvat_status status = take_tokens(job, model, err);
+    if (status != KVAT_OK) return status;
     job->context_tokens = largest_context(job->profile);
     job->seed = (uint64_t)int_of(job->request, "seed", 0);
     job->world_seed = (uint64_t)int_of(job->request, "world_seed", 0);
@@ -272,7 +283,7 @@ static kvat_status complete(kvat__job *job, kvat_error *err) {
         smaller_limit(int_of(job->request, "max_memory_bytes", 0), job->profile->limit_memory_bytes);
     job->budget_ns = int_of(job->note, "budget_ns", 0);
     job->max_trials = int_of(job->note, "max_trials", 0);
-    kvat_status status = kvat_knobs_parse(&job->knobs, json_object_get(job->describe, "knobs"), err);
+    status = kvat_knobs_parse(&job->knobs, json_object_get(job->describe, "knobs"), err);
     if (status == KVAT_OK) status = make_space(job, err);
     if (status != KVAT_OK) return status;
     json_t *list = json_array();
@@ -455,8 +466,11 @@ kvat_status kvat__job_from_request(kvat__job **out, const kvat_tune_request *req
     if (status == KVAT_OK) status = kvat_profile_override(job->profile, &request->overrides, err);
     if (status == KVAT_OK) {
         bool typed = request->overrides.context || request->overrides.output_tokens || !job->profile->builtin;
-        int64_t trained = int_of(json_object_get(job->describe, "model"), "training_context_tokens", 0);
-        status = kvat_profile_fit(job->profile, trained, typed, err);
+        int64_t trained = 0;
+        status = kvat__get_count(&trained, json_object_get(job->describe, "model"), "training_context_tokens",
+                                 KVAT__MOST_TOKENS)
+                     ? kvat_profile_fit(job->profile, trained, typed, err)
+                     : kvat_fail(err, KVAT_ERR_ENGINE, "describe: model.training_context_tokens is no length");
     }
     if (status == KVAT_OK) status = request_json(job, request, engine_name, err);
     if (status == KVAT_OK) status = note_json(job, request, machine, why_engine ? why_engine : "", err);

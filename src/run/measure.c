@@ -47,9 +47,12 @@ static bool going(const trial *t, kvat_status status) {
     return status == KVAT_OK && t->m->record.status == KVAT_TRIAL_OK;
 }
 
-static int64_t int_member(const json_t *object, const char *member) {
-    const json_t *value = json_object_get(object, member);
-    return json_is_integer(value) ? (int64_t)json_integer_value(value) : 0;
+/** Reads an integer of an answer, 0 when it is missing; one that is impossible breaks the protocol. */
+static void take_count(int64_t *out, trial *t, const json_t *object, const char *member, int64_t most) {
+    char text[128];
+    if (t->m->record.status != KVAT_TRIAL_OK || kvat__get_count(out, object, member, most)) return;
+    snprintf(text, sizeof text, "the worker's %s is not an integer from 0 to %lld", member, (long long)most);
+    set_status(t, KVAT_TRIAL_PROTOCOL_ERROR, text);
 }
 
 /* ---- settings in force ---- */
@@ -164,8 +167,9 @@ static kvat_status call_run(kvat_call *call, trial *t, json_t *params, kvat_erro
     if (kvat_activity_json(&json, &difference, err) == KVAT_OK) kvat_json_put(&t->m->activity, json);
     json_decref(json);
     if (disturbed && call->outcome == KVAT_CALL_OK) {
-        int64_t spent = int_member(call->result, "now_ns") - int_member(call->result, "start_ns");
-        if (spent > 0) t->m->record.run_ns += spent; /* its time was the engine's all the same */
+        int64_t spent_ns = 0;
+        if (kvat__get_span(&spent_ns, call->result))
+            t->m->record.run_ns += spent_ns; /* its time was the engine's all the same */
         set_status(t, KVAT_TRIAL_VOIDED, disturbed);
     }
     return KVAT_OK;
@@ -184,8 +188,10 @@ static kvat_status warm_up(trial *t, const kvat__cell_group *group, kvat_error *
         if (status == KVAT_OK && call.outcome != KVAT_CALL_OK) status = fail_with(t, &call, err);
         if (going(t, status)) {
             const char *word = json_string_value(json_object_get(call.result, "status"));
-            int64_t spent = int_member(call.result, "now_ns") - int_member(call.result, "start_ns");
-            if (spent > 0) t->m->record.warmup_ns += spent;
+            int64_t spent_ns = 0;
+            if (!kvat__get_span(&spent_ns, call.result))
+                set_status(t, KVAT_TRIAL_PROTOCOL_ERROR, "start_ns and now_ns of the warm-up enclose no time");
+            t->m->record.warmup_ns += spent_ns;
             if (word && strcmp(word, "timeout") == 0)
                 set_status(t, KVAT_TRIAL_TIMEOUT, "past its time limit in the warm-up");
         }
@@ -246,11 +252,14 @@ static kvat_status prepare(trial *t, const kvat__cell_group *group, int64_t cont
         kvat_trial_record *record = &t->m->record;
         const json_t *memory = json_object_get(call.result, "memory");
         collect_effective(t, call.result);
-        record->prepare_ns += int_member(call.result, "prepare_ns");
-        record->model_bytes = int_member(memory, "model_bytes");
-        record->kv_bytes = int_member(memory, "kv_bytes");
-        record->compute_bytes = int_member(memory, "compute_bytes");
-        if (int_member(call.result, "context_tokens") < context_tokens)
+        int64_t given_tokens = 0, prepare_ns = 0;
+        take_count(&prepare_ns, t, call.result, "prepare_ns", KVAT__MOST_DURATION_NS);
+        take_count(&record->model_bytes, t, memory, "model_bytes", KVAT__MOST_BYTES);
+        take_count(&record->kv_bytes, t, memory, "kv_bytes", KVAT__MOST_BYTES);
+        take_count(&record->compute_bytes, t, memory, "compute_bytes", KVAT__MOST_BYTES);
+        take_count(&given_tokens, t, call.result, "context_tokens", KVAT__MOST_TOKENS);
+        record->prepare_ns += prepare_ns;
+        if (going(t, status) && given_tokens < context_tokens)
             set_status(t, KVAT_TRIAL_INVALID, "the engine gave a smaller context than was asked for");
     }
     kvat_call_clear(&call);
@@ -300,16 +309,18 @@ static kvat_status read_peak(trial *t, kvat_error *err) {
         const json_t *host = json_object_get(call.result, "host"), *devices = json_object_get(call.result, "devices");
         const char *source = json_string_value(json_object_get(host, "source"));
         int64_t bytes = 0;
-        for (size_t i = 0; i < json_array_size(devices); i++) {
+        for (size_t i = 0; i < json_array_size(devices) && going(t, status); i++) {
             const json_t *device = json_array_get(devices, i);
-            bytes += int_member(device, "peak_bytes");
+            int64_t more = 0;
+            take_count(&more, t, device, "peak_bytes", KVAT__MOST_BYTES - bytes);
+            bytes += more;
             if (bytes > 0) source = json_string_value(json_object_get(device, "source"));
         }
-        if (bytes == 0) bytes = int_member(host, "peak_bytes");
+        if (bytes == 0) take_count(&bytes, t, host, "peak_bytes", KVAT__MOST_BYTES);
         t->m->record.peak_bytes = bytes;
         snprintf(t->m->peak_source, sizeof t->m->peak_source, "%s", source ? source : "");
-        if (bytes <= 0) set_status(t, KVAT_TRIAL_INVALID, "the worker reported no peak memory");
-        if (t->job->peak_limit_bytes > 0 && bytes > t->job->peak_limit_bytes) refuse_peak(t, bytes);
+        if (going(t, status) && bytes == 0) set_status(t, KVAT_TRIAL_INVALID, "the worker reported no peak memory");
+        if (going(t, status) && t->job->peak_limit_bytes > 0 && bytes > t->job->peak_limit_bytes) refuse_peak(t, bytes);
     }
     kvat_call_clear(&call);
     return status;

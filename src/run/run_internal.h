@@ -148,6 +148,17 @@ kvat_status kvat__session_measure(kvat__measurement *out, kvat__session *session
 
 /* ---- sample.c: worker answers → timings and samples ---- */
 
+/** The most a worker may say. Clocks may count from any moment; a call takes less than a day, so that the sums over a
+ * run of any length cannot overflow. */
+#define KVAT__MOST_CLOCK_NS    ((int64_t)1 << 62)
+#define KVAT__MOST_DURATION_NS ((int64_t)1 << 46)
+#define KVAT__MOST_BYTES       ((int64_t)1 << 53)
+#define KVAT__MOST_TOKENS      ((int64_t)1 << 53)
+/** An integer member from 0 to `most`; *out is 0 without that member. False when it is something else. */
+bool kvat__get_count(int64_t *out, const json_t *object, const char *member, int64_t most);
+/** *out is now_ns − start_ns of an answer to `run`, 0 when one is missing. False when it cannot be a duration. */
+bool kvat__get_span(int64_t *out, const json_t *result);
+
 /** Cells of one batch size: what one `prepare` serves. */
 typedef struct kvat__cell_group {
     int64_t sequences;

@@ -7,6 +7,29 @@
 
 #include "run_internal.h"
 
+/* ---- integers of a worker ---- */
+
+bool kvat__get_count(int64_t *out, const json_t *object, const char *member, int64_t most) {
+    const json_t *value = json_object_get(object, member);
+    json_int_t number = json_integer_value(value);
+    if (value && !json_is_null(value) && (!json_is_integer(value) || number < 0 || number > most)) return false;
+    *out = (int64_t)number;
+    return true;
+}
+
+bool kvat__get_span(int64_t *out, const json_t *result) {
+    int64_t start_ns = 0, now_ns = 0;
+    if (!kvat__get_count(&start_ns, result, "start_ns", KVAT__MOST_CLOCK_NS) ||
+        !kvat__get_count(&now_ns, result, "now_ns", KVAT__MOST_CLOCK_NS))
+        return false;
+    bool known = json_object_get(result, "start_ns") && json_object_get(result, "now_ns");
+    if (known && (now_ns < start_ns || now_ns - start_ns > KVAT__MOST_DURATION_NS)) return false;
+    *out = known ? now_ns - start_ns : 0;
+    return true;
+}
+
+/* ---- measurements ---- */
+
 size_t kvat__marks_of(kvat__mark *marks, const kvat_profile *profile, const kvat__cell_group *group) {
     size_t n = 0;
     for (size_t i = group->first; i < group->first + group->count; i++) {
@@ -115,7 +138,10 @@ static kvat_trial_status read_sequence(kvat__measurement *m, const json_t *objec
     for (size_t i = 0; i < n; i++) {
         const json_t *value = json_array_get(tokens, i);
         clock[i] = json_is_integer(value) ? (int64_t)json_integer_value(value) : -1;
-        if (clock[i] < 0) return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "token_ns[%zu] is no clock reading", i);
+        if (clock[i] < 0 || clock[i] > KVAT__MOST_CLOCK_NS)
+            return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "token_ns[%zu] is no clock reading", i);
+        if (clock[i] - start_ns > KVAT__MOST_DURATION_NS)
+            return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "token_ns[%zu] is too long after start_ns", i);
     }
     kvat_timing *timing = &m->timings[m->n_timings - 1];
     timing->ttft_ns = ttft_ns >= 0 ? ttft_ns : clock[0] - start_ns;
@@ -137,11 +163,9 @@ static kvat_trial_status read_sequences(kvat__measurement *m, const json_t *arra
     return KVAT_TRIAL_OK;
 }
 
-static bool get_clock(int64_t *out, const json_t *object, const char *member) {
-    const json_t *value = json_object_get(object, member);
-    if (!json_is_integer(value) || json_integer_value(value) < 0) return false;
-    *out = (int64_t)json_integer_value(value);
-    return true;
+/** kvat__get_count() of a member that must be there. */
+static bool get_needed(int64_t *out, const json_t *object, const char *member, int64_t most) {
+    return json_is_integer(json_object_get(object, member)) && kvat__get_count(out, object, member, most);
 }
 
 static kvat_trial_status read_marks(kvat__measurement *m, const json_t *result, const kvat_profile *profile,
@@ -154,11 +178,11 @@ static kvat_trial_status read_marks(kvat__measurement *m, const json_t *result, 
     for (size_t i = 0; i < n_marks; i++) {
         const json_t *object = json_array_get(array, i);
         int64_t prompt = 0, ttft_ns = 0;
-        if (!get_clock(&prompt, object, "prompt_tokens") || prompt != marks[i].prompt_tokens)
+        if (!get_needed(&prompt, object, "prompt_tokens", KVAT__MOST_TOKENS) || prompt != marks[i].prompt_tokens)
             return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "mark %zu is not at %lld tokens", i,
                           (long long)marks[i].prompt_tokens);
-        if (!get_clock(&ttft_ns, object, "ttft_ns"))
-            return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "mark %zu has no ttft_ns", i);
+        if (!get_needed(&ttft_ns, object, "ttft_ns", KVAT__MOST_DURATION_NS))
+            return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "mark %zu has no ttft_ns that is a duration", i);
         kvat_trial_status status =
             read_sequences(m, json_object_get(object, "sequences"), profile, group, &marks[i], start_ns, ttft_ns);
         if (status != KVAT_TRIAL_OK) return status;
@@ -172,16 +196,17 @@ kvat_trial_status kvat__read_run(kvat__measurement *m, const json_t *result, con
     const char *word = json_string_value(json_object_get(result, "status"));
     if (word && strcmp(word, "timeout") == 0) return refuse(m, KVAT_TRIAL_TIMEOUT, "past its time limit");
     if (word && strcmp(word, "ok") != 0) return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "run answered an unknown status");
-    int64_t start_ns = 0, end_ns = 0;
-    if (!get_clock(&start_ns, result, "start_ns"))
-        return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "run answered without start_ns");
+    int64_t start_ns = 0, span_ns = 0;
+    if (!get_needed(&start_ns, result, "start_ns", KVAT__MOST_CLOCK_NS))
+        return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR,
+                      "run answered without start_ns, or with one that is no clock reading");
+    if (!kvat__get_span(&span_ns, result))
+        return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "now_ns is no clock reading that can follow start_ns");
     kvat_trial_status status =
         with_marks ? read_marks(m, result, profile, group, marks, n_marks, start_ns)
                    : read_sequences(m, json_object_get(result, "sequences"), profile, group, marks, start_ns, -1);
     if (status != KVAT_TRIAL_OK) return status;
-    if (get_clock(&end_ns, result, "now_ns") && end_ns >= start_ns)
-        *run_ns += end_ns - start_ns;
-    else
-        *run_ns += m->token_ns[m->n_timings - 1][m->timings[m->n_timings - 1].n_tokens - 1] - start_ns;
+    if (span_ns == 0) span_ns = m->token_ns[m->n_timings - 1][m->timings[m->n_timings - 1].n_tokens - 1] - start_ns;
+    *run_ns += span_ns;
     return KVAT_TRIAL_OK;
 }

@@ -17,17 +17,33 @@ static kvat_status nomem(kvat_error *err) {
 
 /* ---- calls ---- */
 
+/** An answer that cannot be right: the worker is ended, as after any other breach of the protocol. */
+static void break_off(kvat_call *call, kvat__session *s, const char *detail) {
+    call->outcome = KVAT_CALL_PROTOCOL;
+    snprintf(call->detail, sizeof call->detail, "%s", detail);
+    kvat__session_drop_worker(s);
+}
+
+/** Follows the worker's clock. A virtual one is the run's own: it goes forward, in steps that a run can take. */
+static bool take_clock(kvat__session *s, const json_t *result) {
+    int64_t now_ns = 0;
+    if (!kvat__get_count(&now_ns, result, "now_ns", KVAT__MOST_CLOCK_NS)) return false;
+    if (!json_object_get(result, "now_ns")) return true;
+    if (s->virtual_clock && (now_ns < s->now_ns || now_ns - s->now_ns > KVAT__MOST_DURATION_NS)) return false;
+    s->now_ns = now_ns;
+    return true;
+}
+
 kvat_status kvat__session_call(kvat_call *out, kvat__session *s, const char *method, json_t *params,
                                int64_t deadline_ns, kvat_error *err) {
     if (!params) return nomem(err);
     if (s->virtual_clock && deadline_ns > VIRTUAL_DEADLINE_NS) deadline_ns = VIRTUAL_DEADLINE_NS;
     kvat_status status = kvat_worker_call(out, s->worker, method, params, deadline_ns, err);
     if (status != KVAT_OK) return status;
-    if (out->outcome == KVAT_CALL_OK) {
-        const json_t *now = json_object_get(out->result, "now_ns");
-        if (json_is_integer(now)) s->now_ns = (int64_t)json_integer_value(now);
-    }
-    if (!kvat_worker_alive(s->worker)) kvat__session_drop_worker(s);
+    if (out->outcome == KVAT_CALL_OK && !take_clock(s, out->result))
+        break_off(out, s, "now_ns is no reading of a clock that goes forward");
+    else if (!kvat_worker_alive(s->worker))
+        kvat__session_drop_worker(s);
     return KVAT_OK;
 }
 
@@ -296,8 +312,10 @@ kvat_status kvat__session_ensure_model(kvat_call *call, kvat__session *s, const 
     json_t *params = json_pack("{s:s, s:O}", "model", s->options.model, "settings", model);
     kvat_status status = kvat__session_call(call, s, "load", params, LOAD_DEADLINE_NS, err);
     if (status != KVAT_OK || call->outcome != KVAT_CALL_OK) return status;
-    const json_t *load_ns = json_object_get(call->result, "load_ns");
-    s->loaded_ns = json_is_integer(load_ns) ? (int64_t)json_integer_value(load_ns) : 0;
+    if (!kvat__get_count(&s->loaded_ns, call->result, "load_ns", KVAT__MOST_DURATION_NS)) {
+        break_off(call, s, "load_ns is no duration");
+        return KVAT_OK;
+    }
     return note_loaded(s, model, err);
 }
 
@@ -347,7 +365,13 @@ static kvat_status take_ids(kvat__session *s, const json_t *ids, kvat_error *err
     if (n == 0) return kvat_fail(err, KVAT_ERR_DATA, "the prompt file gives no tokens");
     s->prompt_ids = malloc(n * sizeof *s->prompt_ids);
     if (!s->prompt_ids) return nomem(err);
-    for (size_t i = 0; i < n; i++) s->prompt_ids[i] = json_integer_value(json_array_get(ids, i));
+    for (size_t i = 0; i < n; i++) {
+        const json_t *id = json_array_get(ids, i);
+        s->prompt_ids[i] = json_integer_value(id);
+        if (!json_is_integer(id) || s->prompt_ids[i] < 0 || s->prompt_ids[i] > KVAT__MOST_TOKENS)
+            return kvat_fail(err, KVAT_ERR_ENGINE, "%s: tokenize answered ids[%zu] that is no token",
+                             s->options.engine->name, i);
+    }
     s->n_prompt_ids = n;
     return KVAT_OK;
 }

@@ -357,11 +357,40 @@ def test_impossible_times_never_become_figures(times: list, tmp_path: Path) -> N
     code, document = tune_json(worker, "--output-tokens", "3")
     assert code in ENDED
     entries = {entry["settings"]["gear"]: entry for entry in document["report"]["entries"]}
-    if times == IMPOSSIBLE["huge"]:
-        assert document["plan"]["settings"] == {"gear": "low"}, "292 years are slow"
-    else:
-        assert (entries["high"]["rank"], entries["high"]["cells"]) == (None, [])
-        assert set(entries["high"]["failures"]) <= {"invalid", "protocol_error"}
+    assert (entries["high"]["rank"], entries["high"]["cells"]) == (None, [])
+    assert set(entries["high"]["failures"]) <= {"invalid", "protocol_error"}
+
+
+# Integers that no worker can mean, where sums and differences are made of them.
+LEAST, MOST = -(1 << 63), (1 << 63) - 1
+EXTREMES = {
+    "load_ns": ("load", lambda n: {"load_ns": n}),
+    "prepare_ns": ("prepare", lambda n: {"prepare_ns": n}),
+    "model_bytes": ("prepare", lambda n: {"memory": {"model_bytes": n}}),
+    "kv_bytes": ("prepare", lambda n: {"memory": {"kv_bytes": n}}),
+    "compute_bytes": ("prepare", lambda n: {"memory": {"compute_bytes": n}}),
+    "start_ns": ("run", lambda n: {"start_ns": n}),
+    "peak_bytes": ("resources", lambda n: {"devices": [{"name": "GPU0", "peak_bytes": 1, "source": "NVML"},
+                                                       {"name": "GPU1", "peak_bytes": n, "source": "NVML"}]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [LEAST, MOST], ids=["least", "most"])
+@pytest.mark.parametrize("member", EXTREMES)
+def test_an_extreme_integer_breaks_the_protocol_and_is_named(member: str, n: int, tmp_path: Path) -> None:
+    method, result = EXTREMES[member]
+    # The first `resources` of a trial asks for nothing back.
+    rules = [{"at": method, "times": 2 if method == "resources" else 1, "result": result(n)}]
+    check_one_bad_trial(tune(scripted(tmp_path, {"rules": rules}), "--json"), tmp_path, "protocol_error", member)
+
+
+@pytest.mark.parametrize("n", [LEAST, -1, 0, MOST], ids=["least", "negative", "backwards", "most"])
+def test_a_virtual_clock_that_does_not_go_forward_breaks_the_protocol(n: int, tmp_path: Path) -> None:
+    answer = json.dumps({"jsonrpc": "2.0", "id": 0, "result": {"now_ns": n}}).replace('"id": 0', '"id": $id')
+    result = tune(scripted(tmp_path, {"raw": {"prepare": answer}}))
+    assert result.code == 3, result.err
+    assert set(statuses(tmp_path)) == {"protocol_error"}
+    assert "now_ns is no reading of a clock that goes forward" in result.err
 
 
 # ---- disturbed by others (row 15) ----

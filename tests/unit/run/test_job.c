@@ -130,11 +130,41 @@ static void a_forecast_that_cannot_be_made_is_unknown_and_said_once(void **state
     json_decref(describe);
 }
 
+static void impossible_integers_of_a_model_are_named(void **state) {
+    (void)state;
+    static const struct {
+        const char *member;
+        json_int_t value;
+    } cases[] = {
+        {"token_low", -1},
+        {"token_low", INT64_MAX},
+        {"token_high", INT64_MIN},
+        {"token_high", INT64_MAX},
+        {"training_context_tokens", INT64_MIN},
+        {"training_context_tokens", INT64_MAX},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvat_tune_request request = KVAT_TUNE_REQUEST_INIT;
+        request.profile = "ci-micro";
+        kvat_machine machine = {.threads = 4};
+        json_t *hello = fixture_json(fixture_hello), *describe = fixture_json(fixture_describe);
+        json_object_set_new(json_object_get(describe, "model"), cases[i].member, json_integer(cases[i].value));
+        kvat__job *job = NULL;
+        kvat_error err = KVAT_ERROR_INIT;
+        assert_int_equal(kvat__job_from_request(&job, &request, hello, describe, &machine, "pretend", "", &err),
+                         KVAT_ERR_ENGINE);
+        assert_non_null(strstr(err.message, cases[i].member));
+        json_decref(hello);
+        json_decref(describe);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_launch_prefix_is_another_run),
         cmocka_unit_test(command_line_names_neither_folders_nor_hosts),
         cmocka_unit_test(a_forecast_that_cannot_be_made_is_unknown_and_said_once),
+        cmocka_unit_test(impossible_integers_of_a_model_are_named),
         cmocka_unit_test(stored_configurations_in_another_order_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -112,6 +112,21 @@ static void wrong_answers_are_named(void **state) {
         {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"ttft_ns\": 9, \"sequences\": "
          "[{\"token_ns\": [10, \"x\", 20]}]}, {}]}",
          true, KVAT_TRIAL_PROTOCOL_ERROR, "no clock reading"},
+        {"{\"start_ns\": -9223372036854775808}", true, KVAT_TRIAL_PROTOCOL_ERROR, "start_ns"},
+        {"{\"start_ns\": 9223372036854775807}", true, KVAT_TRIAL_PROTOCOL_ERROR, "start_ns"},
+        {"{\"start_ns\": 1, \"now_ns\": -9223372036854775808}", true, KVAT_TRIAL_PROTOCOL_ERROR, "now_ns"},
+        {"{\"start_ns\": 1, \"now_ns\": 9223372036854775807}", true, KVAT_TRIAL_PROTOCOL_ERROR, "now_ns"},
+        {"{\"start_ns\": 1, \"now_ns\": 4611686018427387904}", true, KVAT_TRIAL_PROTOCOL_ERROR, "now_ns"},
+        {"{\"start_ns\": 2, \"now_ns\": 1}", true, KVAT_TRIAL_PROTOCOL_ERROR, "now_ns"},
+        {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"ttft_ns\": 9223372036854775807, \"sequences\": []}, "
+         "{}]}",
+         true, KVAT_TRIAL_PROTOCOL_ERROR, "ttft_ns"},
+        {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"ttft_ns\": 9, \"sequences\": "
+         "[{\"token_ns\": [10, 20, 9223372036854775807]}]}, {}]}",
+         true, KVAT_TRIAL_PROTOCOL_ERROR, "token_ns[2]"},
+        {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"ttft_ns\": 9, \"sequences\": "
+         "[{\"token_ns\": [10, 20, 4611686018427387904]}]}, {}]}",
+         true, KVAT_TRIAL_PROTOCOL_ERROR, "token_ns[2] is too long"},
     };
     kvat_profile *profile = profile_of(two_depths);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
