@@ -136,7 +136,7 @@ typedef struct kvat_search_standing {
 } kvat_search_standing;
 
 typedef struct kvat_search_answer {
-    kvat_search_stop stop;
+    kvat_search_stop stop; /**< CONFIDENT and ONE_LEFT already while only those that may not win are still run */
     bool has_leader;
     size_t leader; /**< after the tie rule; valid when has_leader */
     /** Of the leader, over every eligible configuration tried, eliminated ones included; 0 when under two blocks. */

@@ -23,8 +23,9 @@ typedef struct race {
     size_t anchor;     // in every chunk of this block; SIZE_MAX for none yet
     size_t duels_left; // of this block
     kvat_search_stop stop;
-    double sigma;            // of a run, at the last decision; 0 while unknown
-    kvat_search_trial *plan; // chunk_size + 1, to build a proposal in
+    kvat_search_stop settled; // why nothing that may win needs another run; RUNNING while one does
+    double sigma;             // of a run, at the last decision; 0 while unknown
+    kvat_search_trial *plan;  // chunk_size + 1, to build a proposal in
 } race;
 
 static void race_free(void *state) {
@@ -77,20 +78,34 @@ static bool needs_run(const kvat__ledger *ledger, const race_view *view, size_t 
     return kvat__ledger_candidates(ledger) > 1 && !kvat__race_view_comparable(view, config);
 }
 
-static bool anything_needed(const kvat__ledger *ledger, const race_view *view) {
+// Of those that may win, or of those that may not.
+static bool any_needs_run(const kvat__ledger *ledger, const race_view *view, bool eligible) {
     for (size_t i = 0; i < ledger->options.n_configs; i++) {
-        if (needs_run(ledger, view, i)) return true;
+        if (ledger->options.configs[i].eligible == eligible && needs_run(ledger, view, i)) return true;
     }
     return false;
 }
 
+// One that may not win is run to be ranked, not to be told from the best: two passes, and what it owes, are enough.
+static bool belongs_in_pass(const kvat__ledger *ledger, const race_view *view, size_t config) {
+    if (!kvat__ledger_survives(ledger, config)) return false;
+    if (ledger->options.configs[config].eligible || ledger->tally[config].clean_runs < WHOLE_BLOCKS) return true;
+    return needs_run(ledger, view, config);
+}
+
+// Whether more runs of those that may win could change the answer, and if not, why not.
+static kvat_search_stop settle(const race *r, const kvat__ledger *ledger, const race_view *view) {
+    if (!view->has_leader || !view->posterior || any_needs_run(ledger, view, true)) return KVAT_STOP_RUNNING;
+    if (kvat__ledger_candidates(ledger) == 1) return KVAT_STOP_ONE_LEFT;
+    if (!whole(r)) return KVAT_STOP_RUNNING;
+    if (count_survivors(ledger, true) == 1) return KVAT_STOP_ONE_LEFT;
+    const size_t sure = view->incumbent_kept ? view->leader : view->pick;
+    return view->p_good[sure] >= ledger->options.p_good_target ? KVAT_STOP_CONFIDENT : KVAT_STOP_RUNNING;
+}
+
 static kvat_search_stop stop_reason(const race *r, const kvat__ledger *ledger, const race_view *view) {
     const bool all_seen = whole(r) || count_survivors(ledger, false) == 1;
-    if (view->has_leader && view->posterior && all_seen && !anything_needed(ledger, view)) {
-        if (count_survivors(ledger, true) == 1) return KVAT_STOP_ONE_LEFT;
-        const size_t sure = view->incumbent_kept ? view->leader : view->pick;
-        if (view->p_good[sure] >= ledger->options.p_good_target) return KVAT_STOP_CONFIDENT;
-    }
+    if (r->settled != KVAT_STOP_RUNNING && all_seen && !any_needs_run(ledger, view, false)) return r->settled;
     return r->block >= ledger->options.max_blocks ? KVAT_STOP_BUDGET : KVAT_STOP_RUNNING;
 }
 
@@ -102,11 +117,13 @@ static size_t choose_anchor(const kvat__ledger *ledger, const race_view *view) {
     return SIZE_MAX;
 }
 
-// Every survivor but the anchor, in random order.
-static void queue_pass(race *r, const kvat__ledger *ledger) {
+// Every survivor but the anchor, in random order; once the answer is settled, only those that still need a run.
+static void queue_pass(race *r, const kvat__ledger *ledger, const race_view *view) {
+    const bool rest_only = whole(r) && r->settled != KVAT_STOP_RUNNING;
     r->queue_at = r->n_queue = 0;
     for (size_t i = 0; i < ledger->options.n_configs; i++) {
-        if (i != r->anchor && kvat__ledger_survives(ledger, i)) r->queue[r->n_queue++] = i;
+        if (i == r->anchor) continue;
+        if (rest_only ? needs_run(ledger, view, i) : belongs_in_pass(ledger, view, i)) r->queue[r->n_queue++] = i;
     }
     kvat_rng rng;
     kvat_rng_seed3(&rng, ledger->options.seed, r->block, ORDER_STREAM);
@@ -123,9 +140,8 @@ static size_t choose_challenger(const kvat__ledger *ledger, const race_view *vie
     size_t best = SIZE_MAX;
     double best_worth = -1;
     for (size_t i = 0; i < ledger->options.n_configs; i++) {
-        if (i == view->leader || !kvat__ledger_survives(ledger, i)) continue;
+        if (i == view->leader || !ledger->options.configs[i].eligible || !kvat__ledger_survives(ledger, i)) continue;
         if (needs_run(ledger, view, i)) return i;
-        if (!ledger->options.configs[i].eligible) continue;
         const double worth = kvat__race_view_confusion(view, i, ledger->options.delta) /
                              (mean_cost(ledger, i) + mean_cost(ledger, view->leader));
         if (worth > best_worth) {
@@ -146,13 +162,13 @@ static void queue_duel(race *r, const kvat__ledger *ledger, const race_view *vie
 static void next_step(race *r, const kvat__ledger *ledger, const race_view *view) {
     r->anchor = choose_anchor(ledger, view);
     const size_t left = count_survivors(ledger, true);
-    if (whole(r) && view->posterior && left <= DUEL_AT) {
+    if (whole(r) && view->posterior && left <= DUEL_AT && r->settled == KVAT_STOP_RUNNING) {
         if (r->phase != PHASE_DUELS || r->duels_left == 0) r->duels_left = (left + 1) / 2;
         r->phase = PHASE_DUELS;
         queue_duel(r, ledger, view);
     } else {
         r->phase = PHASE_PASSES;
-        queue_pass(r, ledger);
+        queue_pass(r, ledger, view);
     }
 }
 
@@ -168,6 +184,7 @@ static kvat_status advance(race *r, kvat__ledger *ledger, kvat_error *err) {
     if (status != KVAT_OK) return status;
     if (view.posterior && whole(&next)) eliminate(ledger, &view);
     if (view.fit.n_arms > 0 && view.fit.residual_dof > 0) next.sigma = view.fit.sigma;
+    next.settled = settle(&next, ledger, &view);
     next.stop = stop_reason(&next, ledger, &view);
     if (next.stop == KVAT_STOP_RUNNING) next_step(&next, ledger, &view);
     *r = next;
@@ -281,6 +298,7 @@ static kvat_status race_answer(kvat_search_answer *out, kvat_search_standing *st
     if (status != KVAT_OK) return status;
     kvat__race_view_gains(standing, &view, ledger);
     out->stop = r->stop;
+    if (r->stop == KVAT_STOP_RUNNING && r->settled != KVAT_STOP_RUNNING) out->stop = settle(r, ledger, &view);
     out->has_leader = view.has_leader;
     if (view.has_leader) {
         out->leader = view.pick;

@@ -235,6 +235,71 @@ static void alternatives_that_may_not_win_are_measured_although_the_default_is_c
     kvat_search_free(search);
 }
 
+// A lossy one that is ahead of all never becomes unlikely to be good, so nothing else would ever stop its runs.
+static void one_that_may_not_win_is_run_for_its_rank_alone(void **state) {
+    (void)state;
+    for (size_t min_runs = 1; min_runs < 6; min_runs++) {
+        machine m;
+        machine_init(&m, 14, 0.02);
+        m.options.min_runs = min_runs;
+        for (size_t i = 0; i < 14; i++) m.score[i] = -0.004 * (double)i;
+        m.score[5] = 0.5;
+        m.configs[5].eligible = false;
+        kvat_search *search = machine_search(&m);
+        const kvat_search_answer answer = run_to_end(&m, search);
+        assert_int_equal(answer.standing[5].clean_runs, min_runs > 2 ? min_runs : 2);
+        assert_true(answer.standing[1].clean_runs > 5 || answer.standing[0].clean_runs > 5);
+        assert_true(answer.standing[5].gain.low > 0.3);
+        kvat_search_free(search);
+    }
+}
+
+static void what_lossy_ones_still_need_is_run_in_shared_chunks(void **state) {
+    (void)state;
+    machine m;
+    machine_init(&m, 11, 0.004);
+    for (size_t i = 1; i < 11; i++) {
+        m.configs[i].eligible = false;
+        m.score[i] = 0.05;
+        m.fate[i][0] = KVAT_FATE_BROKEN; // three clean runs more
+    }
+    kvat_search *search = machine_search(&m);
+    const kvat_search_answer answer = run_to_end(&m, search);
+    assert_int_equal(answer.stop, KVAT_STOP_ONE_LEFT);
+    for (size_t i = 1; i < 11; i++) assert_int_equal(answer.standing[i].clean_runs, 3);
+    // 40 runs of theirs, five to a chunk, and the default once in each
+    assert_true(answer.trials <= 40 + 40 / 5 + 3);
+    kvat_search_free(search);
+}
+
+static void the_only_one_that_may_win_is_certain_before_the_others_are_ranked(void **state) {
+    (void)state;
+    machine m;
+    machine_init(&m, 8, 0.004);
+    for (size_t i = 1; i < 8; i++) m.configs[i].eligible = false;
+    kvat_search *search = machine_search(&m);
+    assert_true(step(&m, search) && step(&m, search));
+    assert_int_equal(answer_of(search).stop, KVAT_STOP_ONE_LEFT);
+    assert_int_equal(answer_of(search).leader, 0);
+    assert_true(step(&m, search)); // … and they are ranked all the same
+    kvat_search_free(search);
+}
+
+static void a_certain_answer_that_fails_is_certain_no_more(void **state) {
+    (void)state;
+    machine m;
+    machine_init(&m, 8, 0.004);
+    for (size_t i = 1; i < 8; i++) m.configs[i].eligible = false;
+    m.fate[0][1] = KVAT_FATE_BROKEN;
+    kvat_search *search = machine_search(&m);
+    assert_true(step(&m, search) && step(&m, search));
+    assert_int_equal(answer_of(search).standing[0].failures, 1);
+    assert_int_equal(answer_of(search).stop, KVAT_STOP_RUNNING);
+    assert_int_equal(run_to_end(&m, search).stop, KVAT_STOP_ONE_LEFT);
+    assert_true(answer_of(search).standing[0].clean_runs >= 4);
+    kvat_search_free(search);
+}
+
 static void a_single_configuration_is_answered_after_the_runs_asked_for(void **state) {
     (void)state;
     for (size_t min_runs = 0; min_runs < 5; min_runs++) {
@@ -404,6 +469,10 @@ int main(void) {
         cmocka_unit_test(the_default_is_kept_when_all_are_alike),
         cmocka_unit_test(those_that_may_not_win_are_ranked_but_never_lead),
         cmocka_unit_test(alternatives_that_may_not_win_are_measured_although_the_default_is_certain),
+        cmocka_unit_test(one_that_may_not_win_is_run_for_its_rank_alone),
+        cmocka_unit_test(what_lossy_ones_still_need_is_run_in_shared_chunks),
+        cmocka_unit_test(the_only_one_that_may_win_is_certain_before_the_others_are_ranked),
+        cmocka_unit_test(a_certain_answer_that_fails_is_certain_no_more),
         cmocka_unit_test(a_single_configuration_is_answered_after_the_runs_asked_for),
         cmocka_unit_test(survivors_get_their_minimum_of_runs),
         cmocka_unit_test(noise_without_end_stops_at_the_block_limit_undecided),
