@@ -194,6 +194,8 @@ typedef struct cli_io {
 void cli_io_init(cli_io *io);
 /** Takes --json, -v, -q and --color into account. */
 void cli_io_set(cli_io *io, const cli_args *args);
+/** Do both streams end in one place (a terminal, a pipe, a file), so that a reader of one sees the other? */
+bool cli_one_place(const cli_io *io);
 /** Columns of the terminal behind `stream`, asked anew each time; $COLUMNS, else 80. */
 size_t cli_columns(const cli_stream *stream);
 kvat_terminal_style cli_style(const cli_io *io, const cli_stream *stream);

@@ -317,9 +317,13 @@ static kvat_status show_result(const cli_context *context, const kvat_outcome *o
     return status;
 }
 
+static const char *directory_of(const kvat_tune_request *request) {
+    return request->directory ? request->directory : cli_default_folder;
+}
+
 static kvat_status show(const cli_context *context, const kvat_outcome *outcome, const kvat_tune_request *request,
                         kvat_status status, kvat_error *err) {
-    const char *directory = request->directory ? request->directory : cli_default_folder;
+    const char *directory = directory_of(request);
     json_t *document = NULL;
     kvat_status shown = KVAT_OK;
     if (request->dry_run && context->io->json) return cli_out_json(context->io, dry_run_json(outcome, request), err);
@@ -329,7 +333,17 @@ static kvat_status show(const cli_context *context, const kvat_outcome *outcome,
     return shown == KVAT_OK ? cli_out_json(context->io, document, err) : shown;
 }
 
-/* ---- after an interruption ---- */
+/* ---- how it ends ---- */
+
+/** The summary says at length why the exit code is not 0. Who sees it needs no second sentence; who has sent it
+ * elsewhere is told where to look, and a reader of JSON gets the sentence itself. */
+static void tell_once(const cli_context *context, kvat_status status, const char *directory, kvat_error *err) {
+    cli_io *io = context->io;
+    const char *what = status == KVAT_ERR_PARTIAL ? "not decided" : "no configuration works";
+    if (io->json || status == KVAT_OK) return;
+    io->error_shown = io->out.terminal || cli_one_place(io);
+    (void)kvat_fail(err, status, "%s; %s/report.md says why", what, directory);
+}
 
 /** The same command line, ready to paste; without --fresh, which would begin anew. */
 static void tell_how_to_resume(const cli_context *context) {
@@ -368,9 +382,10 @@ static kvat_status tune(cli_context *context, kvat_error *err) {
     if (outcome && has_outcome(status)) {
         kvat_error show_error = KVAT_ERROR_INIT;
         kvat_status shown = show(context, outcome, &made.request, status, &show_error);
-        if (shown != KVAT_OK) status = kvat_fail(err, shown, "%s", show_error.message);
-        /* The summary on the screen says it at length; where it went to a file, the short line is still wanted. */
-        context->io->error_shown = shown == KVAT_OK && context->io->out.terminal && !context->io->json;
+        if (shown != KVAT_OK)
+            status = kvat_fail(err, shown, "%s", show_error.message);
+        else
+            tell_once(context, status, directory_of(&made.request), err);
     }
     if (status == KVAT_ERR_INTERRUPTED) tell_how_to_resume(context);
     kvat_outcome_free(outcome);

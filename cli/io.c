@@ -47,6 +47,12 @@ void cli_io_set(cli_io *io, const cli_args *args) {
     io->out.color = io->err.color = strcmp(color, "always") == 0;
 }
 
+bool cli_one_place(const cli_io *io) {
+    struct stat out, err;
+    if (fstat(io->out.fd, &out) != 0 || fstat(io->err.fd, &err) != 0) return false;
+    return out.st_dev == err.st_dev && out.st_ino == err.st_ino;
+}
+
 static size_t columns_of_environment(void) {
     const char *text = getenv("COLUMNS");
     int64_t columns = 80;

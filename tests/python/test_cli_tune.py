@@ -179,6 +179,20 @@ def test_a_budget_that_ends_too_early_is_6_with_the_best_so_far(tmp_path: Path) 
     assert (document["status"], document["exit_code"]) == ("partial", 6)
 
 
+def test_why_nothing_is_decided_is_said_once(tmp_path: Path) -> None:
+    """By the summary. Where only stderr is seen, its last line says where the summary's reason stands, too."""
+    apart = tune(tmp_path, "--trials", "2")
+    why = json.loads((tmp_path / "kvat_results" / "best_plan.json").read_text())["why"]
+    reason = why.split(":")[-1].split(",")[0].strip()
+    assert reason in " ".join(apart.out.split()) and reason not in apart.err
+    assert apart.err.splitlines()[-1] == "kvat: not decided; kvat_results/report.md says why"
+    command = [KVAT, "tune", "model", *map(str, ENGINE), "--trials", "2"]
+    both = subprocess.run(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)  # fmt: skip
+    said = " ".join(both.stdout.decode().split())
+    assert both.returncode == 6
+    assert said.count(reason) == 1 and "kvat: not decided" not in said
+
+
 def test_nothing_that_works_is_3_with_the_causes(tmp_path: Path) -> None:
     result = tune(tmp_path, env=environment(KVAT_TEST_FAULT="unsupported"))
     assert result.code == 3, result.err
