@@ -79,7 +79,9 @@ static bool is_plain_in_markdown(const char *at, const char *text) {
     static const char harmless[] = " ,;%/?'";
     if (*at == ' ') return at != text && at[1] != '\0';
     if (is_alphanumeric(*at) || strchr(harmless, *at)) return true;
-    if (at == text || !is_alphanumeric(at[-1]) || !is_alphanumeric(at[1])) return false;
+    if (at == text || !is_alphanumeric(at[-1])) return false;
+    if (*at == ':') return at[1] == ' '; /* of "name: value", not of an address or an emoji */
+    if (!is_alphanumeric(at[1])) return false;
     return *at == '-' || *at == '_' || (*at == '.' && is_digit(at[-1]));
 }
 

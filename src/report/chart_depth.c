@@ -26,7 +26,8 @@ static depths depths_of(const kvat_profile *profile) {
     return d;
 }
 
-/* Mean over the cells of that prompt length: they differ in the output only. */
+/* Mean over the cells of that prompt length: they differ in the output only. An interval that says nothing would only
+ * press the lines flat. */
 static kvat_interval rate_at(const kvat_profile *profile, const kvat_entry *entry, double tokens) {
     kvat_interval sum = {0, 0, 0};
     double n = 0;
@@ -34,8 +35,9 @@ static kvat_interval rate_at(const kvat_profile *profile, const kvat_entry *entr
         if (!counts(profile, i) || (double)profile->cells[i].prompt_tokens != tokens) continue;
         kvat_interval rate = entry->cells[i].decode_tok_per_s;
         sum.value += rate.value;
-        sum.low += isfinite(rate.low) ? rate.low : rate.value;
-        sum.high += isfinite(rate.high) ? rate.high : rate.value;
+        bool spread = isfinite(rate.low) && isfinite(rate.high) && !kvat__cannot_tell(rate);
+        sum.low += spread ? rate.low : rate.value;
+        sum.high += spread ? rate.high : rate.value;
         n++;
     }
     return (kvat_interval){sum.value / n, sum.low / n, sum.high / n};

@@ -28,6 +28,7 @@ static kvat__axis axis_of(const ranking *r) {
     kvat__axis axis = {INFINITY, -INFINITY, left, right, false};
     for (size_t i = 0; i < r->n; i++) {
         const kvat_entry *entry = r->rows[i];
+        if (kvat__cannot_tell(entry->score_interval)) continue;
         axis.low = fmin(axis.low, fmin(entry->score, fmin(entry->score_interval.low, INFINITY)));
         axis.high = fmax(axis.high, fmax(entry->score, fmax(entry->score_interval.high, -INFINITY)));
     }
@@ -40,6 +41,16 @@ static const char *color_of(const kvat__view *view, const kvat_entry *entry) {
     if (entry == view->winner) return "c1";
     if (entry->lossy) return "c2";
     return entry == view->fallback ? "c0" : "c3";
+}
+
+/* No mark for a score that nobody can tell: a dot without its whisker would look exact. */
+static void put_mark(kvat_buf *out, const kvat__view *view, const kvat_entry *entry, const kvat__axis *axis, double y) {
+    double low = entry->score_interval.low, high = entry->score_interval.high;
+    if (kvat__cannot_tell(entry->score_interval)) return;
+    if (isfinite(low) && isfinite(high))
+        kvat__svg_line(out, "whisker", kvat__axis_place(axis, low), y, kvat__axis_place(axis, high), y);
+    kvat__svg_dot(out, entry->lossy ? "mark hollow" : "mark", kvat__axis_place(axis, entry->score), y,
+                  entry == view->winner ? 5.5 : 4.5);
 }
 
 static void put_row(kvat_buf *out, const kvat__view *view, const kvat_entry *entry, const kvat__axis *axis, double y) {
@@ -55,11 +66,7 @@ static void put_row(kvat_buf *out, const kvat__view *view, const kvat_entry *ent
     kvat__svg_text(out, entry == view->winner ? "label strong" : "label", KVAT__END, right, y + 12,
                    kvat__piece(out, &text));
     kvat_buf_clear(&text);
-    double low = entry->score_interval.low, high = entry->score_interval.high;
-    if (isfinite(low) && isfinite(high))
-        kvat__svg_line(out, "whisker", kvat__axis_place(axis, low), y + 23, kvat__axis_place(axis, high), y + 23);
-    kvat__svg_dot(out, entry->lossy ? "mark hollow" : "mark", kvat__axis_place(axis, entry->score), y + 23,
-                  entry == view->winner ? 5.5 : 4.5);
+    put_mark(out, view, entry, axis, y + 23);
     kvat_buf_puts(out, "</g>\n");
 }
 

@@ -56,6 +56,7 @@ void kvat__html_ranking(kvat_buf *out, const kvat__view *view) {
     for (size_t i = 0; i < view->outcome->n_entries; i++)
         if (view->outcome->entries[i].rank > 0) put_rank_row(out, view, &view->outcome->entries[i]);
     close_table(out);
+    kvat__html_say(out, "<p>", view, kvat__say_outscored, "</p>\n");
 }
 
 /* ---- cells ---- */
@@ -63,7 +64,9 @@ static void put_measured(kvat_buf *out, kvat_interval value, void (*put)(kvat_bu
     kvat_buf text = KVAT_BUF_INIT;
     put(&text, value.value);
     double half = fmax(value.high - value.value, value.value - value.low) / value.value;
-    if (isfinite(half)) {
+    if (kvat__cannot_tell(value)) {
+        kvat_buf_puts(&text, " (spread: cannot tell)");
+    } else if (isfinite(half)) {
         kvat_buf_puts(&text, " ± ");
         kvat__put_fixed(&text, 100 * half, 1);
         kvat_buf_puts(&text, " %");

@@ -82,6 +82,7 @@ static void put_ranking(kvat_buf *out, const kvat__view *view) {
         if (view->outcome->entries[i].rank > 0) put_rank_row(out, view, &view->outcome->entries[i]);
     kvat_buf_puts(
         out, "\nTTFT and decode are geometric means over the cells of the workload. Score intervals are 95 %.\n\n");
+    put_sentence(out, view, kvat__say_outscored);
 }
 
 static void put_interval(kvat_buf *out, kvat_interval value, void (*put)(kvat_buf *out, double value)) {

@@ -37,9 +37,20 @@ static double half_width(kvat_interval interval) {
     return fmax(interval.high - interval.value, interval.value - interval.low);
 }
 
+/* The wider side is more than the value itself, a half-width over 100 %: the truth may as well be twice the estimate,
+ * and then the estimate is no knowledge. It happens after two or three runs, whose Student interval has long tails.
+ * Asked of ratios and quantities, which are above 0, so that "+300 % ± 150 %", a ratio of 4 ± 1.5, stays a number. */
+bool kvat__cannot_tell(kvat_interval interval) {
+    return half_width(interval) > interval.value;
+}
+
 void kvat__put_score(kvat_buf *out, const kvat_entry *entry, bool interval) {
     if (!isfinite(entry->score)) {
         kvat_buf_puts(out, "–");
+        return;
+    }
+    if (kvat__cannot_tell(entry->score_interval)) {
+        kvat_buf_puts(out, "cannot tell");
         return;
     }
     double half = half_width(entry->score_interval);
@@ -51,7 +62,19 @@ void kvat__put_score(kvat_buf *out, const kvat_entry *entry, bool interval) {
     kvat__put_fixed(out, ceil(half * (decimals ? 10 : 1)) / (decimals ? 10 : 1), decimals);
 }
 
-void kvat__put_gain(kvat_buf *out, kvat_interval ln_ratio) {
+bool kvat__gain_unknown(kvat_interval ln_ratio) {
+    kvat_interval ratio = {exp(ln_ratio.value), exp(ln_ratio.low), exp(ln_ratio.high)};
+    return kvat__cannot_tell(ratio) && ln_ratio.low <= 0 && ln_ratio.high >= 0;
+}
+
+/* Of an interval too wide for a number but all on one side of no change: its end towards none. */
+static void put_bound(kvat_buf *out, double ln_bound) {
+    kvat_buf_puts(out, ln_bound > 0 ? "beyond +" : "beyond −");
+    kvat__put_fixed(out, floor(fabs(100 * expm1(ln_bound))), 0);
+    kvat_buf_puts(out, " %");
+}
+
+static void put_percent_change(kvat_buf *out, kvat_interval ln_ratio) {
     kvat_interval percent = {100 * expm1(ln_ratio.value), 100 * expm1(ln_ratio.low), 100 * expm1(ln_ratio.high)};
     double half = half_width(percent);
     if (percent.value >= 0.05) kvat_buf_putc(out, '+');
@@ -60,6 +83,16 @@ void kvat__put_gain(kvat_buf *out, kvat_interval ln_ratio) {
     if (!isfinite(half)) return;
     kvat_buf_puts(out, " ± ");
     kvat__put_fixed(out, fmax(half, 0.1), 1); /* never "± 0.0" */
+}
+
+void kvat__put_gain(kvat_buf *out, kvat_interval ln_ratio) {
+    kvat_interval ratio = {exp(ln_ratio.value), exp(ln_ratio.low), exp(ln_ratio.high)};
+    if (kvat__gain_unknown(ln_ratio))
+        kvat_buf_puts(out, "cannot tell");
+    else if (kvat__cannot_tell(ratio))
+        put_bound(out, ln_ratio.low > 0 ? ln_ratio.low : ln_ratio.high);
+    else
+        put_percent_change(out, ln_ratio);
 }
 
 void kvat__put_share(kvat_buf *out, double ratio) {

@@ -30,6 +30,9 @@ const kvat_entry *kvat__entry_at(const kvat_outcome *outcome, size_t index);
 const kvat_entry *kvat__entry_of_config(const kvat_outcome *outcome, size_t config);
 size_t kvat__failures(const kvat_entry *entry);
 
+/** A lossy configuration that may not win is seen with a higher score than what is used. */
+bool kvat__outscored(const kvat__view *view);
+
 /** A string or number found in `environment` or one level below it; NULL when absent. */
 const json_t *kvat__machine_fact(const kvat_outcome *outcome, const char *name);
 const char *kvat__text_member(const json_t *object, const char *member); /**< "" when absent */
@@ -37,11 +40,15 @@ const char *kvat__text_member(const json_t *object, const char *member); /**< ""
 /* ---- numbers.c ---- */
 /** Fixed decimals, independent of the locale. */
 void kvat__put_fixed(kvat_buf *out, double value, int decimals);
-void kvat__put_seconds(kvat_buf *out, double seconds);                       /**< "7.72 s", "812 ms" */
-void kvat__put_rate(kvat_buf *out, double tok_per_s);                        /**< "35.6 tok/s" */
-void kvat__put_score(kvat_buf *out, const kvat_entry *entry, bool interval); /**< "121 ±1" */
-/** "−21.3 % ± 0.9": the wider side of the interval of a logarithm, in per cent. */
+void kvat__put_seconds(kvat_buf *out, double seconds); /**< "7.72 s", "812 ms" */
+void kvat__put_rate(kvat_buf *out, double tok_per_s);  /**< "35.6 tok/s" */
+/** An interval too wide to mean anything: its value is not written as a number. False without an interval (NaN). */
+bool kvat__cannot_tell(kvat_interval interval);
+void kvat__put_score(kvat_buf *out, const kvat_entry *entry, bool interval); /**< "121 ±1", or "cannot tell" */
+/** "−21.3 % ± 0.9": the wider side of the interval of a logarithm, in per cent. Of one too wide for that, "beyond +40
+ * %" when all of it is a gain, else "cannot tell". */
 void kvat__put_gain(kvat_buf *out, kvat_interval ln_ratio);
+bool kvat__gain_unknown(kvat_interval ln_ratio);     /**< is it "cannot tell"? */
 void kvat__put_share(kvat_buf *out, double ratio);   /**< 0.01 → "1 %", 0.005 → "0.5 %" */
 void kvat__put_percent(kvat_buf *out, double ratio); /**< a chance: 0.971 → "97 %", 1 → "99 %" */
 
@@ -56,6 +63,8 @@ void kvat__say_workload(kvat_buf *out, const kvat__view *view);
 void kvat__say_space(kvat_buf *out, const kvat__view *view);   /**< what is raced, what is left out */
 void kvat__say_noise(kvat_buf *out, const kvat__view *view);   /**< warning; nothing when not noisy */
 void kvat__say_quality(kvat_buf *out, const kvat__view *view); /**< lossless or not, and what a lossy one would give */
+void kvat__say_outscored(kvat_buf *out,
+                         const kvat__view *view); /**< why a lossy one with a higher score does not win */
 void kvat__say_challenger(kvat_buf *out, const kvat__view *view); /**< what else came near, when the winner is not it */
 void kvat__say_cost(kvat_buf *out, const kvat__view *view);
 void kvat__say_failures(kvat_buf *out, const kvat_entry *entry); /**< "2 × crash" */

@@ -120,13 +120,20 @@ kvat__ticks kvat__axis_time(const kvat__axis *axis, size_t most) {
     return ticks;
 }
 
+/* Where a text centred at `x` has to stand so as not to leave the drawing. */
+static double centre_inside(double x, const char *text) {
+    double half = kvat__svg_text_width(text) / 2;
+    return fmax(half, fmin(KVAT__SVG_WIDTH - half, x));
+}
+
 void kvat__svg_axis_x(kvat_buf *out, const kvat__axis *axis, const kvat__ticks *ticks, double top, double bottom) {
     for (size_t i = 0; i < ticks->n; i++) {
         kvat_buf text = KVAT_BUF_INIT;
         double x = kvat__axis_place(axis, ticks->at[i]);
         kvat__svg_line(out, "grid", x, top, x, bottom);
         kvat__put_fixed(&text, ticks->at[i], ticks->decimals);
-        kvat__svg_text(out, "tick", KVAT__MIDDLE, x, bottom + 15, kvat__piece(out, &text));
+        const char *label = kvat__piece(out, &text);
+        kvat__svg_text(out, "tick", KVAT__MIDDLE, centre_inside(x, label), bottom + 15, label);
         kvat_buf_clear(&text);
     }
 }

@@ -46,9 +46,10 @@ static void put_headline(const kvat__terminal *term, const kvat__view *view) {
     kvat__term_say(term, KVAT__BOLD, 0, 2, view, say_headline);
     if (!view->winner || !view->fallback || view->winner == view->fallback) return; /* nothing to score against */
     kvat_buf score = KVAT_BUF_INIT;
-    kvat_buf_puts(&score, "Score ");
+    bool unclear = kvat__cannot_tell(view->winner->score_interval);
+    kvat_buf_puts(&score, unclear ? "Score: " : "Score ");
     kvat__put_score(&score, view->winner, true);
-    kvat_buf_puts(&score, " (the default is 100)");
+    if (!unclear) kvat_buf_puts(&score, " (the default is 100)");
     kvat__term_paragraph(term, KVAT__PLAIN, 2, 4, kvat__piece(term->out, &score));
     kvat_buf_clear(&score);
 }
@@ -105,18 +106,25 @@ static kvat_status put_metrics(const kvat__terminal *term, const kvat__view *vie
 }
 
 /* ---- ranking ---- */
-enum { score_width = 10, ttft_width = 8, decode_width = 10, peak_width = 8, label_indent = 5 };
+enum { score_width = 10, unclear_width = 11, ttft_width = 8, decode_width = 10, peak_width = 8, label_indent = 5 };
 
 typedef struct columns {
-    size_t label;
+    size_t label, score;
     bool figures;
 } columns;
 
-static columns columns_of(const kvat__terminal *term) {
+/* "cannot tell" needs a column more than a score. */
+static size_t score_width_of(const kvat_outcome *outcome) {
+    for (size_t i = 0; i < outcome->n_entries; i++)
+        if (kvat__cannot_tell(outcome->entries[i].score_interval)) return unclear_width;
+    return score_width;
+}
+
+static columns columns_of(const kvat__terminal *term, const kvat_outcome *outcome) {
     bool figures = term->columns >= wide_columns;
-    size_t taken = label_indent + 2 + score_width;
+    size_t score = score_width_of(outcome), taken = label_indent + 2 + score;
     if (figures) taken += 2 + ttft_width + 2 + decode_width + 2 + peak_width;
-    return (columns){term->columns > taken + 3 ? term->columns - taken : 3, figures};
+    return (columns){term->columns > taken + 2 ? term->columns - taken : 2, score, figures};
 }
 
 static void put_gap_cell(kvat_buf *line, const kvat__terminal *term, kvat_buf *text, size_t width) {
@@ -135,7 +143,7 @@ static void put_rank_header(const kvat__terminal *term, columns c) {
     kvat_buf line = KVAT_BUF_INIT;
     kvat_buf_puts(&line, "  #  ");
     kvat__term_cell(&line, term, "configuration", c.label, false);
-    put_head_cell(&line, term, "score", score_width);
+    put_head_cell(&line, term, "score", c.score);
     if (c.figures) {
         put_head_cell(&line, term, "TTFT", ttft_width);
         put_head_cell(&line, term, "decode", decode_width);
@@ -144,11 +152,11 @@ static void put_rank_header(const kvat__terminal *term, columns c) {
     kvat__term_line(term, KVAT__DIM, &line);
 }
 
-static void put_row_cells(kvat_buf *line, const kvat__terminal *term, const kvat_entry *entry, bool figures) {
+static void put_row_cells(kvat_buf *line, const kvat__terminal *term, const kvat_entry *entry, columns c) {
     kvat_buf text = KVAT_BUF_INIT;
     kvat__put_score(&text, entry, true);
-    put_gap_cell(line, term, &text, score_width);
-    if (!figures) return;
+    put_gap_cell(line, term, &text, c.score);
+    if (!c.figures) return;
     kvat__put_seconds(&text, entry->ttft_s);
     put_gap_cell(line, term, &text, ttft_width);
     kvat__put_rate(&text, entry->decode_tok_per_s);
@@ -170,7 +178,7 @@ static void put_rank_row(const kvat__terminal *term, const kvat__view *view, con
         if (end) *end = '\0';
         if (!first) kvat_buf_puts(&line, "     ");
         kvat_text_fit(&line, at, c.label, 1, term->unicode);
-        if (first) put_row_cells(&line, term, entry, c.figures);
+        if (first) put_row_cells(&line, term, entry, c);
         kvat__term_line(term, tone, &line);
         at = end ? end + 1 : at + strlen(at);
     }
@@ -178,17 +186,19 @@ static void put_rank_row(const kvat__terminal *term, const kvat__view *view, con
     kvat_buf_clear(&line);
 }
 
-static void put_rank_foot(const kvat__terminal *term, size_t more, bool lossy) {
+static void put_rank_foot(const kvat__terminal *term, const kvat__view *view, size_t more, bool lossy) {
     kvat_buf text = KVAT_BUF_INIT;
     if (more > 0) kvat_buf_printf(&text, "… %zu more in the report", more);
-    if (lossy) kvat_buf_printf(&text, "%s* lossy, quality not judged", more > 0 ? " · " : "");
+    if (lossy)
+        kvat_buf_printf(&text, "%s* lossy%s quality not judged", more > 0 ? " · " : "",
+                        kvat__outscored(view) ? ": cannot win," : ",");
     if (more > 0 || lossy)
         kvat__term_paragraph(term, KVAT__DIM, label_indent, label_indent, kvat__piece(term->out, &text));
     kvat_buf_clear(&text);
 }
 
 static void put_ranking(const kvat__terminal *term, const kvat__view *view) {
-    columns c = columns_of(term);
+    columns c = columns_of(term, view->outcome);
     size_t shown = 0;
     bool lossy = false;
     if (view->n_ranked == 0) return;
@@ -203,7 +213,7 @@ static void put_ranking(const kvat__terminal *term, const kvat__view *view) {
         lossy |= entry->lossy;
         shown++;
     }
-    put_rank_foot(term, view->n_ranked - shown, lossy);
+    put_rank_foot(term, view, view->n_ranked - shown, lossy);
 }
 
 /* ---- failures ---- */

@@ -54,6 +54,11 @@ bool kvat__is_default(const kvat__view *view, const kvat_entry *entry) {
     return entry && entry == kvat__entry_at(view->outcome, view->outcome->default_entry);
 }
 
+bool kvat__outscored(const kvat__view *view) {
+    return view->winner && view->lossy && view->lossy != view->winner &&
+           !kvat__cannot_tell(view->lossy->score_interval);
+}
+
 const json_t *kvat__machine_fact(const kvat_outcome *outcome, const char *name) {
     const json_t *found = json_object_get(outcome->environment, name);
     const char *key;

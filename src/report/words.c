@@ -217,14 +217,28 @@ void kvat__say_quality(kvat_buf *out, const kvat__view *view) {
         kvat_buf_puts(out, view->winner->lossy ? "Lossy: its answers have not been compared with the reference."
                                                : "Lossless.");
     if (!view->lossy || view->lossy == view->winner) return;
-    if (view->winner) {
+    if (kvat__outscored(view)) {
         kvat_buf_printf(out, " %s would score about ", label_of(view->lossy));
         kvat__put_fixed(out, view->lossy->score, 0);
         say_saving(out, view->winner, view->lossy);
+    } else if (view->winner) {
+        kvat_buf_printf(out, " %s may score higher, nobody can tell by how much", label_of(view->lossy));
     } else {
         kvat_buf_printf(out, "The best of them is %s", label_of(view->lossy));
     }
     kvat_buf_puts(out, ", but it is lossy and its quality has not been judged: not taken (see lossy_plan.json).");
+}
+
+void kvat__say_outscored(kvat_buf *out, const kvat__view *view) {
+    if (kvat__outscored(view))
+        kvat_buf_puts(out, "A lossy configuration with a higher score does not win: its quality has not been judged.");
+}
+
+static void say_gain(kvat_buf *out, const char *name, kvat_interval ln_ratio) {
+    bool unknown = kvat__gain_unknown(ln_ratio);
+    kvat_buf_printf(out, " %s %s", name, unknown ? "(" : "");
+    kvat__put_gain(out, ln_ratio);
+    if (unknown) kvat_buf_putc(out, ')');
 }
 
 static void say_challenge(kvat_buf *out, const kvat__view *view) {
@@ -233,12 +247,10 @@ static void say_challenge(kvat_buf *out, const kvat__view *view) {
     kvat_buf_printf(out, "%s against %s, on %zu fresh pairs:", label_of(view->challenger),
                     view->fallback ? "the default" : "the first other that works", answer->pairs);
     for (size_t i = 0; i < 3; i++) {
-        kvat_buf_printf(out, " %s ", names[i]);
-        kvat__put_gain(out, answer->part[i]);
+        say_gain(out, names[i], answer->part[i]);
         kvat_buf_putc(out, ',');
     }
-    kvat_buf_puts(out, " score ");
-    kvat__put_gain(out, answer->score);
+    say_gain(out, "score", answer->score);
     kvat_buf_puts(out, answer->verdict == KVAT_VERDICT_B ? ": it is worse." : ": no clear gain.");
 }
 
@@ -247,9 +259,11 @@ void kvat__say_challenger(kvat_buf *out, const kvat__view *view) {
     if (view->gain_known) {
         say_challenge(out, view);
     } else if (view->best && view->best != view->winner) {
-        kvat_buf_printf(out, "Best so far is %s, score ", label_of(view->best));
-        kvat__put_score(out, view->best, true);
-        if (view->fallback) kvat_buf_puts(out, " where the default is 100");
+        bool unclear = kvat__cannot_tell(view->best->score_interval);
+        kvat_buf_printf(out, "Best so far is %s, ", label_of(view->best));
+        kvat_buf_puts(out, unclear ? "nobody can tell by how much" : "score ");
+        if (!unclear) kvat__put_score(out, view->best, true);
+        if (!unclear && view->fallback) kvat_buf_puts(out, " where the default is 100");
         kvat_buf_puts(out, "; it is not confirmed, so it is not the advice.");
     }
 }

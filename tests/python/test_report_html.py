@@ -17,13 +17,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("KVAT_BUILD", ROOT / "build"))
-KINDS = ["winner", "default", "undecided", "infeasible", "only-lossy", "hostile", "dry"]
+KINDS = ["winner", "default", "undecided", "infeasible", "only-lossy", "hostile", "dry", "unclear"]
 CHARTS = {
     "winner": ["ranking", "tradeoff", "memory", "depth", "race"],
     "default": ["ranking", "tradeoff", "memory", "depth", "race"],
     "undecided": ["ranking", "tradeoff", "memory", "depth", "race"],
     "only-lossy": ["ranking", "tradeoff", "memory", "depth", "race"],
     "hostile": ["ranking", "tradeoff", "memory", "depth", "race"],
+    "unclear": ["ranking", "tradeoff", "memory", "depth", "race"],
     "infeasible": ["race"],
     "dry": [],
 }

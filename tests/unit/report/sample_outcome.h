@@ -13,6 +13,7 @@ typedef enum sample_kind {
     SAMPLE_ONLY_LOSSY, /* the default and everything lossless cannot fit */
     SAMPLE_HOSTILE,    /* row 4 of the faults: names that attack their sinks */
     SAMPLE_DRY,        /* nothing measured yet */
+    SAMPLE_UNCLEAR,    /* two pairs on a machine so disturbed that the intervals say nothing */
     SAMPLE_KINDS
 } sample_kind;
 

@@ -152,7 +152,51 @@ static void markdown_matches(void **state) {
     }
 }
 
-/* ---- everything, for a browser ---- */
+/* ---- what every form has to hold ---- */
+static void in_every_form(kvat_buf *forms, const kvat_outcome *outcome) {
+    assert_int_equal(kvat_report_terminal(&forms[0], outcome, &(kvat_terminal_style){80, false, true}, NULL, NULL), 0);
+    assert_int_equal(kvat_report_terminal(&forms[1], outcome, &(kvat_terminal_style){40, false, true}, NULL, NULL), 0);
+    assert_int_equal(kvat_report_markdown(&forms[2], outcome, NULL), KVAT_OK);
+    assert_int_equal(kvat_report_html(&forms[3], outcome, NULL), KVAT_OK);
+}
+enum { n_forms = 4 };
+
+static void warnings_stand_at_the_head(void **state) {
+    (void)state;
+    kvat_outcome *outcome = sample_outcome(SAMPLE_UNDECIDED);
+    kvat_buf forms[n_forms] = {{0}};
+    in_every_form(forms, outcome);
+    for (size_t i = 0; i < n_forms; i++) {
+        const char *noise = strstr(forms[i].bytes, "noisy"), *other = strstr(forms[i].bytes, "processes");
+        const char *figures = strstr(forms[i].bytes, "time to first token");
+        assert_true(noise && other && figures && noise < figures && other < figures);
+        kvat_buf_clear(&forms[i]);
+    }
+    kvat_outcome_free(outcome);
+}
+
+static void an_interval_that_says_nothing_is_no_number(void **state) {
+    (void)state;
+    kvat_outcome *outcome = sample_outcome(SAMPLE_UNCLEAR);
+    kvat_buf forms[n_forms] = {{0}};
+    json_t *report = NULL;
+    in_every_form(forms, outcome);
+    for (size_t i = 0; i < n_forms; i++) {
+        assert_non_null(strstr(forms[i].bytes, "cannot"));
+        assert_null(strstr(forms[i].bytes, "000 %"));
+        for (const char *at = forms[i].bytes; (at = strstr(at, "±")); at++) {
+            double spread = strtod(at + strlen("±") + (at[strlen("±")] == ' '), NULL);
+            if (spread > 150) fail_msg("%.60s", at);
+        }
+        kvat_buf_clear(&forms[i]);
+    }
+    assert_int_equal(kvat_report_json(&report, outcome, NULL), KVAT_OK);
+    const json_t *score = json_object_get(json_object_get(report, "confirmation"), "ln_score");
+    assert_true(json_real_value(json_object_get(score, "high")) == 8.35);
+    json_decref(report);
+    kvat_outcome_free(outcome);
+}
+
 /* ---- charts ---- */
 /* A default that is kept is drawn in the winner's colour; the legend has to say so. */
 static void race_legend_has_the_colors_of_its_dots(void **state) {
@@ -175,6 +219,7 @@ static void race_legend_has_the_colors_of_its_dots(void **state) {
     }
 }
 
+/* ---- everything, for a browser ---- */
 static void dump(const char *folder, sample_kind kind, const char *suffix, const kvat_buf *text) {
     char path[1024];
     snprintf(path, sizeof path, "%s/%s%s", folder, sample_word(kind), suffix);
@@ -228,6 +273,8 @@ int main(void) {
         cmocka_unit_test(ascii_is_ascii),
         cmocka_unit_test(color_adds_only_sgr),
         cmocka_unit_test(markdown_matches),
+        cmocka_unit_test(warnings_stand_at_the_head),
+        cmocka_unit_test(an_interval_that_says_nothing_is_no_number),
         cmocka_unit_test(race_legend_has_the_colors_of_its_dots),
     };
     const struct CMUnitTest dumping[] = {cmocka_unit_test(dump_all)};
