@@ -17,9 +17,9 @@ static const cli_example examples[] = {
 };
 
 static const char *const about[] = {
-    "Evaluates the plan's fallback rules on this machine (free memory, engine version) and says which one fired. "
-    "Without "
-    "--print-snippet, --format or -o it prints the settings.",
+    "Evaluates the plan's fallback rules on this machine (free memory, engine version, with --model also what the "
+    "engine "
+    "offers for it) and says which one fired. Without --print-snippet, --format or -o it prints the settings.",
     NULL,
 };
 
@@ -52,7 +52,7 @@ static const cli_option options[] = {
      .kind = CLI_FILE,
      .value = "PATH",
      .group = "What it is for",
-     .help = "the model's file, to stand in the snippet"},
+     .help = "the model's file, to stand in the snippet and to ask the engine about"},
     {.id = CLI_CONTEXT,
      .name = "context",
      .kind = CLI_INT,
@@ -75,6 +75,7 @@ typedef struct applying {
     const char *engine; /* its name, of the plan */
     kvat_plan_conditions conditions;
     char version[128]; /* of the engine here; "" unknown */
+    json_t *knobs;     /* that it offers for the model; NULL unknown; owned */
     const json_t *settings;
     int rule;
     const char *advice;
@@ -83,25 +84,35 @@ typedef struct applying {
 
 /* ---- conditions ---- */
 
-static bool has_version_rule(const json_t *plan) {
+static bool has_rule(const json_t *plan, const char *condition) {
     const json_t *rules = json_object_get(plan, "fallback");
     for (size_t i = 0; i < json_array_size(rules); i++)
-        if (json_object_get(json_object_get(json_array_get(rules, i), "when"), "engine_version_not")) return true;
+        if (json_object_get(json_object_get(json_array_get(rules, i), "when"), condition)) return true;
     return false;
 }
 
-/** Starts the engine's worker once to ask for its version; an engine that is not here has none. */
-static void ask_version(applying *a) {
+static void take_answer(applying *a, const json_t *answer) {
+    const char *version = json_string_value(json_object_get(json_object_get(answer, "engine"), "version"));
+    json_t *knobs = json_object_get(json_object_get(answer, "describe"), "knobs");
+    snprintf(a->version, sizeof a->version, "%s", version ? version : "");
+    if (*a->version) a->conditions.engine_version = a->version;
+    if (json_is_array(knobs)) a->conditions.knobs = a->knobs = json_incref(knobs);
+}
+
+/** Starts the engine's worker once to ask for its version and, with --model, for what it offers for that model; an
+ * engine that is not here has neither. */
+static void ask_engine(applying *a) {
     kvat_engine *engine = NULL;
     char *why = NULL;
     json_t *answer = NULL;
-    if (!has_version_rule(a->plan)) return;
-    if (kvat_engine_resolve(&engine, &why, a->engine, NULL, NULL) == KVAT_OK &&
-        kvat_engine_query(&answer, engine, NULL, a->context->cancel, NULL) == KVAT_OK) {
-        const char *version = json_string_value(json_object_get(json_object_get(answer, "engine"), "version"));
-        snprintf(a->version, sizeof a->version, "%s", version ? version : "");
+    const char *model = *a->model && has_rule(a->plan, "unsupported") ? a->model : NULL;
+    const kvat_cancel *cancel = a->context->cancel;
+    if (!model && !has_rule(a->plan, "engine_version_not")) return;
+    if (kvat_engine_resolve(&engine, &why, a->engine, NULL, NULL) == KVAT_OK) {
+        kvat_status status = kvat_engine_query(&answer, engine, model, cancel, NULL);
+        if (status != KVAT_OK && model) status = kvat_engine_query(&answer, engine, NULL, cancel, NULL);
+        if (status == KVAT_OK) take_answer(a, answer);
     }
-    if (*a->version) a->conditions.engine_version = a->version;
     json_decref(answer);
     kvat_engine_free(engine);
     free(why);
@@ -110,13 +121,13 @@ static void ask_version(applying *a) {
 static void look_around(applying *a) {
     const cli_args *args = a->context->args;
     kvat_machine machine;
-    a->conditions = (kvat_plan_conditions){-1, -1, NULL};
+    a->conditions = (kvat_plan_conditions)KVAT_PLAN_CONDITIONS_INIT;
     if (cli_has(args, CLI_CONTEXT)) a->conditions.context_tokens = args->values[CLI_CONTEXT].integer;
     if (cli_has(args, CLI_FREE_MEMORY))
         a->conditions.free_memory_bytes = args->values[CLI_FREE_MEMORY].integer;
     else if (kvat_probe_machine(&machine, NULL) == KVAT_OK && machine.memory_available_bytes > 0)
         a->conditions.free_memory_bytes = machine.memory_available_bytes;
-    ask_version(a);
+    ask_engine(a);
 }
 
 /* ---- what is said ---- */
@@ -127,6 +138,15 @@ static const json_t *fired_rule(const applying *a) {
 
 static const char *member_text(const json_t *object, const char *member) {
     return json_string_value(json_object_get(object, member));
+}
+
+static void put_unsupported(kvat_buf *out, const json_t *settings) {
+    const char *name;
+    json_t *value;
+    kvat_buf_puts(out, "the engine does not offer");
+    json_object_foreach((json_t *)settings, name, value) {
+        kvat_buf_printf(out, " %s %s", name, json_is_string(value) ? json_string_value(value) : "");
+    }
 }
 
 static void put_condition(kvat_buf *out, const json_t *when) {
@@ -141,7 +161,7 @@ static void put_condition(kvat_buf *out, const json_t *when) {
     } else if (version) {
         kvat_buf_printf(out, "the engine's version is not %s", version);
     } else {
-        kvat_buf_puts(out, "a setting is not supported");
+        put_unsupported(out, json_object_get(when, "unsupported"));
     }
 }
 
@@ -172,6 +192,8 @@ static void say_conditions(const applying *a) {
     if (a->conditions.context_tokens > 0)
         kvat_buf_printf(&text, ", context %lld", (long long)a->conditions.context_tokens);
     kvat_buf_printf(&text, ", engine %s %s", a->engine, *a->version ? a->version : "(version unknown)");
+    if (has_rule(a->plan, "unsupported"))
+        kvat_buf_puts(&text, a->knobs ? ", whose settings are known" : ", whose settings are not known (see --model)");
     if (text.bytes) cli_say(io, "%s", text.bytes);
     kvat_buf_clear(&text);
 }
@@ -258,10 +280,10 @@ static kvat_status show_json(const applying *a, const char *format, const kvat_b
     const json_t *rule = fired_rule(a);
     const kvat_plan_conditions *seen = &a->conditions;
     json_t *conditions =
-        json_pack("{s:o, s:o, s:o}", "free_memory_bytes",
+        json_pack("{s:o, s:o, s:o, s:b}", "free_memory_bytes",
                   seen->free_memory_bytes >= 0 ? json_integer(seen->free_memory_bytes) : json_null(), "context_tokens",
                   seen->context_tokens >= 0 ? json_integer(seen->context_tokens) : json_null(), "engine_version",
-                  cli_json_text(seen->engine_version));
+                  cli_json_text(seen->engine_version), "settings_known", seen->knobs != NULL);
     json_t *document =
         json_pack("{s:s, s:s, s:O, s:o, s:O?, s:o, s:o, s:o, s:o}", "format", "kvat-apply/1", "engine", a->engine,
                   "settings", a->settings, "rule_index", rule ? json_integer(a->rule) : json_null(), "rule", rule,
@@ -317,6 +339,7 @@ static kvat_status apply(cli_context *context, kvat_error *err) {
     if (status == KVAT_OK && !wants_snippet(context->args) && has_formats(&a))
         cli_next_path(context->io, "apply", a.path, " --print-snippet");
     json_decref(a.plan);
+    json_decref(a.knobs);
     return status;
 }
 

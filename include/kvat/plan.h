@@ -43,9 +43,14 @@ typedef struct kvat_plan_conditions {
     int64_t free_memory_bytes;
     int64_t context_tokens;
     const char *engine_version;
+    const json_t *knobs; /**< `knobs` of a `describe` result: what the engine that is there offers for the model */
 } kvat_plan_conditions;
+// clang-format off
+#define KVAT_PLAN_CONDITIONS_INIT {-1, -1, NULL, NULL}
+// clang-format on
 /** Settings to use under `conditions`: the plan's own, or those of the first rule that fires (*rule = its index, else
- * −1). Borrowed. `advice` receives a sentence when a rule advises, NULL otherwise (borrowed). */
+ * −1) and whose settings the engine offers, as far as known. Borrowed. `advice` receives a sentence when a rule advises
+ * or nothing that the engine offers is left, NULL otherwise (borrowed). */
 KVAT_EXTERN kvat_status kvat_plan_resolve(const json_t **settings, int *rule, const char **advice, const json_t *plan,
                                           const kvat_plan_conditions *conditions, kvat_error *err);
 

@@ -211,32 +211,79 @@ json_t *kvat__fallback(const kvat_outcome *outcome, const kvat_entry *best) {
 }
 
 /* ---- application ---- */
+static bool has_value(const json_t *values, const json_t *value) {
+    size_t i;
+    json_t *each;
+    json_array_foreach((json_t *)values, i, each) {
+        if (json_equal(each, value)) return true;
+    }
+    return false;
+}
+
+static bool is_offered(const json_t *knobs, const char *name, const json_t *value) {
+    size_t i;
+    json_t *knob;
+    json_array_foreach((json_t *)knobs, i, knob) {
+        if (strcmp(kvat__text_of(knob, "name"), name) == 0) return has_value(json_object_get(knob, "values"), value);
+    }
+    return false;
+}
+
+/* As far as known. The numbers that a knob lists are those worth trying, not all that it takes. */
+static bool are_offered(const json_t *knobs, const json_t *settings) {
+    const char *name;
+    json_t *value;
+    if (!knobs) return true;
+    json_object_foreach((json_t *)settings, name, value) {
+        if (is_feature(value) && !is_offered(knobs, name, value)) return false;
+    }
+    return true;
+}
+
 static bool holds(const json_t *when, const kvat_plan_conditions *conditions) {
     const json_t *limit = json_object_get(when, "free_memory_below_bytes");
     if (limit) return conditions->free_memory_bytes >= 0 && conditions->free_memory_bytes < json_integer_value(limit);
     limit = json_object_get(when, "context_above_tokens");
     if (limit) return conditions->context_tokens >= 0 && conditions->context_tokens > json_integer_value(limit);
+    const json_t *unsupported = json_object_get(when, "unsupported");
+    if (unsupported) return !are_offered(conditions->knobs, unsupported);
     const char *version = json_string_value(json_object_get(when, "engine_version_not"));
     return version && conditions->engine_version && strcmp(version, conditions->engine_version) != 0;
 }
 
-kvat_status kvat_plan_resolve(const json_t **settings, int *rule, const char **advice, const json_t *plan,
-                              const kvat_plan_conditions *conditions, kvat_error *err) {
-    kvat_status status = kvat_plan_check(plan, err);
-    if (status != KVAT_OK) return status;
-    const json_t *chosen = NULL;
-    const char *sentence = NULL;
-    int first = -1;
+/* What the rules that hold come to. */
+typedef struct verdict {
+    const json_t *use;
+    const char *advice;
+    int rule;
+} verdict;
+
+static verdict judge(const json_t *rules, const kvat_plan_conditions *conditions) {
+    verdict v = {.rule = -1};
     size_t i;
     json_t *each;
-    json_array_foreach(json_object_get(plan, "fallback"), i, each) {
+    json_array_foreach((json_t *)rules, i, each) {
+        const json_t *use = json_object_get(each, "use");
         if (!holds(json_object_get(each, "when"), conditions)) continue;
-        if (first < 0) first = (int)i;
-        if (!chosen) chosen = json_object_get(each, "use");
-        if (!sentence) sentence = json_string_value(json_object_get(each, "advise"));
+        if (!are_offered(conditions->knobs, use)) continue; /* it would not start */
+        if (v.rule < 0) v.rule = (int)i;
+        if (!v.use) v.use = use;
+        if (!v.advice) v.advice = json_string_value(json_object_get(each, "advise"));
     }
-    *settings = chosen ? chosen : json_object_get(plan, "settings");
-    if (rule) *rule = first;
-    if (advice) *advice = sentence;
+    return v;
+}
+
+kvat_status kvat_plan_resolve(const json_t **settings, int *rule, const char **advice, const json_t *plan,
+                              const kvat_plan_conditions *conditions, kvat_error *err) {
+    static const char none_left[] =
+        "the engine here offers neither all settings of the plan nor a measured stand-in for them: measure again with "
+        "kvat tune";
+    kvat_status status = kvat_plan_check(plan, err);
+    if (status != KVAT_OK) return status;
+    verdict v = judge(json_object_get(plan, "fallback"), conditions);
+    *settings = v.use ? v.use : json_object_get(plan, "settings");
+    if (!are_offered(conditions->knobs, *settings)) v.advice = none_left;
+    if (rule) *rule = v.rule;
+    if (advice) *advice = v.advice;
     return KVAT_OK;
 }

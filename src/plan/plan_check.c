@@ -99,7 +99,7 @@ static kvat_status check_when(const json_t *when, size_t index, kvat_error *err)
         return kvat_fail(err, KVAT_ERR_DATA, "fallback[%zu].when: expected an integer of 0 or more", index);
     if ((version && !json_is_string(version)) || (unsupported && !json_is_object(unsupported)))
         return kvat_fail(err, KVAT_ERR_DATA, "fallback[%zu].when: a condition of the wrong type", index);
-    return KVAT_OK;
+    return unsupported ? check_settings(unsupported, "fallback[].when.unsupported", err) : KVAT_OK;
 }
 
 static kvat_status check_rule(const json_t *rule, size_t index, kvat_error *err) {

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from kvat_cli import check_golden, kvat
+from kvat_cli import SURFACE, check_golden, kvat
 
 GIB = 1 << 30
 INTERVAL = {"value": 1.0, "low": 0.99, "high": 1.01}
@@ -83,6 +83,18 @@ def test_the_first_rule_that_holds_decides(
     if rule is not None:
         assert f"Rule {rule + 1} " in said
         assert PLAN["fallback"][rule]["label"] in said
+
+
+def test_what_the_engine_does_not_offer_for_the_model_is_replaced(tmp_path: Path) -> None:
+    stand_in = {"flash-attn": "off", "cache-type": "f16"}
+    rule = {"when": {"unsupported": {"flash-attn": "fast"}}, "use": stand_in, "label": "flash-attn off", "because": "measured"}
+    plan = write(tmp_path / "plan.json", engine={"name": "sim", "version": "1"}, fallback=[rule],
+                 settings={"flash-attn": "fast", "cache-type": "f16"}, changed={})  # fmt: skip
+    there = json.loads(kvat("apply", plan, "--model", SURFACE, "--json", *HERE).out)
+    assert (there["settings"], there["rule_index"], there["conditions"]["settings_known"]) == (stand_in, 0, True)
+    assert "Rule 1 of the plan holds: the engine does not offer flash-attn fast" in kvat("apply", plan, "--model", SURFACE, *HERE).err
+    unasked = json.loads(kvat("apply", plan, "--json", *HERE).out)
+    assert (unasked["rule_index"], unasked["conditions"]["settings_known"]) == (None, False)
 
 
 def test_a_snippet_is_all_that_stdout_gets(plan: Path) -> None:

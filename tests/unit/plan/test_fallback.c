@@ -1,7 +1,7 @@
 /* Fallback rules: made from measured trials, and which of them hold. */
 #include "unit/plan/plan_fixture.h"
 
-static const kvat_plan_conditions unknown = {-1, -1, NULL};
+static const kvat_plan_conditions unknown = KVAT_PLAN_CONDITIONS_INIT;
 
 static size_t rules_with(const json_t *plan, const char *condition) {
     size_t n = 0, i;
@@ -52,7 +52,8 @@ static void too_little_memory_takes_the_best_that_fits(void **state) {
     int64_t peak = json_integer_value(at(plan, "memory", "peak_bytes"));
     size_t changed = 0;
     for (int64_t available = peak * 2; available > peak / 2; available -= peak / 100) {
-        kvat_plan_conditions conditions = {available, -1, NULL};
+        kvat_plan_conditions conditions = KVAT_PLAN_CONDITIONS_INIT;
+        conditions.free_memory_bytes = available;
         const json_t *settings = NULL;
         const char *advice = NULL;
         int rule;
@@ -74,8 +75,9 @@ static void where_nothing_fits_that_is_said(void **state) {
     const json_t *settings = NULL;
     const char *advice = NULL;
     int rule = -1;
-    assert_int_equal(kvat_plan_resolve(&settings, &rule, &advice, plan, &(kvat_plan_conditions){1, -1, NULL}, NULL),
-                     KVAT_OK);
+    kvat_plan_conditions conditions = KVAT_PLAN_CONDITIONS_INIT;
+    conditions.free_memory_bytes = 1;
+    assert_int_equal(kvat_plan_resolve(&settings, &rule, &advice, plan, &conditions, NULL), KVAT_OK);
     assert_int_equal(rule, 0);
     assert_non_null(strstr(advice, "smaller"));
     json_decref(plan);
@@ -87,8 +89,10 @@ static void another_version_or_a_longer_context_advises_to_measure(void **state)
     static const struct {
         kvat_plan_conditions conditions;
         bool advises;
-    } cases[] = {
-        {{-1, 8448, NULL}, false}, {{-1, 8449, NULL}, true}, {{-1, -1, "0.5.0"}, false}, {{-1, -1, "0.6.0"}, true}};
+    } cases[] = {{{-1, 8448, NULL, NULL}, false},
+                 {{-1, 8449, NULL, NULL}, true},
+                 {{-1, -1, "0.5.0", NULL}, false},
+                 {{-1, -1, "0.6.0", NULL}, true}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const json_t *settings = NULL;
         const char *advice = NULL;
@@ -101,6 +105,50 @@ static void another_version_or_a_longer_context_advises_to_measure(void **state)
         else
             assert_null(advice);
     }
+    json_decref(plan);
+}
+
+static const char knobs_without_attention[] =
+    "[{\"name\": \"flash-attn\", \"values\": [\"off\"]}, {\"name\": "
+    "\"cache-type-k\", \"values\": [\"f16\", \"q8_0\"]}, "
+    "{\"name\": \"cache-type-v\", \"values\": [\"f16\", \"q8_0\"]}, {\"name\": \"repack\", \"values\": [\"on\"]}]";
+
+static void what_the_engine_does_not_offer_is_replaced(void **state) {
+    (void)state;
+    json_t *plan = plan_of(SAMPLE_WINNER), *knobs = json_loads(knobs_without_attention, 0, NULL);
+    kvat_plan_conditions conditions = KVAT_PLAN_CONDITIONS_INIT;
+    conditions.knobs = knobs;
+    const json_t *settings = NULL, *own = at(plan, "settings", NULL);
+    const char *advice = NULL;
+    int rule = -1;
+    assert_string_equal(json_string_value(json_object_get(own, "flash-attn")), "on");
+    assert_int_equal(kvat_plan_resolve(&settings, &rule, &advice, plan, &conditions, NULL), KVAT_OK);
+    assert_true(rule >= 0);
+    assert_non_null(at(json_array_get(at(plan, "fallback", NULL), (size_t)rule), "when", "unsupported"));
+    assert_string_equal(json_string_value(json_object_get(settings, "flash-attn")), "off");
+    assert_null(advice);
+
+    json_array_append_new(json_object_get(json_array_get(knobs, 0), "values"), json_string("on"));
+    assert_int_equal(kvat_plan_resolve(&settings, &rule, &advice, plan, &conditions, NULL), KVAT_OK);
+    assert_int_equal(rule, -1);
+    assert_ptr_equal(settings, own);
+    json_decref(knobs);
+    json_decref(plan);
+}
+
+static void a_stand_in_that_is_not_offered_either_is_passed_over(void **state) {
+    (void)state;
+    json_t *plan = plan_of(SAMPLE_WINNER), *knobs = json_array();
+    kvat_plan_conditions conditions = KVAT_PLAN_CONDITIONS_INIT;
+    conditions.knobs = knobs;
+    const json_t *settings = NULL;
+    const char *advice = NULL;
+    int rule = 7;
+    assert_int_equal(kvat_plan_resolve(&settings, &rule, &advice, plan, &conditions, NULL), KVAT_OK);
+    assert_int_equal(rule, -1);
+    assert_ptr_equal(settings, at(plan, "settings", NULL));
+    assert_non_null(strstr(advice, "measure again"));
+    json_decref(knobs);
     json_decref(plan);
 }
 
@@ -137,6 +185,8 @@ int main(void) {
         cmocka_unit_test(too_little_memory_takes_the_best_that_fits),
         cmocka_unit_test(where_nothing_fits_that_is_said),
         cmocka_unit_test(another_version_or_a_longer_context_advises_to_measure),
+        cmocka_unit_test(what_the_engine_does_not_offer_is_replaced),
+        cmocka_unit_test(a_stand_in_that_is_not_offered_either_is_passed_over),
         cmocka_unit_test(a_failed_or_lossy_configuration_is_no_stand_in),
         cmocka_unit_test(a_plan_that_is_none_is_not_resolved),
     };
