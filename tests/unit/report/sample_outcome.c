@@ -455,6 +455,7 @@ static void blur_entry(kvat_entry *entry) {
 /* The peak is the same every time, whatever else the machine does. */
 static void blur(kvat_outcome *outcome) {
     leave_undecided(outcome);
+    outcome->p_good = outcome->p_best = 0;
     for (size_t i = 0; i < outcome->n_entries; i++)
         if (outcome->entries[i].config != 0 && outcome->entries[i].rank > 0) blur_entry(&outcome->entries[i]);
     for (size_t c = 0; c < n_cells; c++) outcome->entries[outcome->default_entry].cells[c].ttft_s.high *= 3;
