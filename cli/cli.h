@@ -202,6 +202,11 @@ kvat_terminal_style cli_style(const cli_io *io, const cli_stream *stream);
 void cli_out(cli_io *io, const char *bytes, size_t n);
 /** Writes the buffer and empties it; its failure, if it had one, is returned. */
 kvat_status cli_out_buf(cli_io *io, kvat_buf *buf, kvat_error *err);
+/** Writes and empties the buffer when `made`, the status of its making, is OK; else drops it and returns `made`. */
+kvat_status cli_out_made(cli_io *io, kvat_status made, kvat_buf *buf, kvat_error *err);
+/** Ends a list: the document {"format": FORMAT, NAME: list} with --json, else the text. Both stay the caller's. */
+kvat_status cli_out_list(cli_io *io, const char *format, const char *name, json_t *list, kvat_buf *text,
+                         kvat_error *err);
 /** Writes a JSON document, pretty, and drops the reference. NULL is KVAT_ERR_NOMEM. */
 kvat_status cli_out_json(cli_io *io, json_t *document, kvat_error *err);
 /** KVAT_ERR_IO when stdout failed. */

@@ -44,9 +44,7 @@ static kvat_status list_words(cli_context *context, const char *list, kvat_error
         status = put_engine_names(&text, err);
     else
         put_profile_names(&text);
-    if (status == KVAT_OK) return cli_out_buf(context->io, &text, err);
-    kvat_buf_clear(&text);
-    return status;
+    return cli_out_made(context->io, status, &text, err);
 }
 
 static kvat_status completion(cli_context *context, kvat_error *err) {
@@ -55,12 +53,10 @@ static kvat_status completion(cli_context *context, kvat_error *err) {
     if (cli_has(context->args, CLI_WORDS)) return list_words(context, cli_text(context->args, CLI_WORDS), err);
     if (!shell) return kvat_fail(err, KVAT_ERR_USAGE, "SHELL is missing: bash, zsh or fish");
     kvat_status status = cli_completion_put(&text, shell, err);
-    if (status == KVAT_OK && context->io->json)
-        status = cli_out_json(
-            context->io,
-            json_pack("{s:s, s:s, s:s}", "format", "kvat-completion/1", "shell", shell, "script", text.bytes), err);
-    else if (status == KVAT_OK)
-        return cli_out_buf(context->io, &text, err);
+    if (status != KVAT_OK || !context->io->json) return cli_out_made(context->io, status, &text, err);
+    status = cli_out_json(
+        context->io, json_pack("{s:s, s:s, s:s}", "format", "kvat-completion/1", "shell", shell, "script", text.bytes),
+        err);
     kvat_buf_clear(&text);
     return status;
 }

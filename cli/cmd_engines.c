@@ -208,10 +208,7 @@ static kvat_status engines(cli_context *context, kvat_error *err) {
     listing l = {context, cli_text(context->args, CLI_MODEL), KVAT_BUF_INIT, json_array()};
     cli_signals_catch(context->cancel);
     kvat_status status = name || l.model ? list_resolved(&l, name, err) : list_all(&l, err);
-    if (status == KVAT_OK && context->io->json)
-        status = cli_out_json(context->io, json_pack("{s:s, s:O}", "format", "kvat-engines/1", "engines", l.list), err);
-    else if (status == KVAT_OK)
-        status = cli_out_buf(context->io, &l.text, err);
+    if (status == KVAT_OK) status = cli_out_list(context->io, "kvat-engines/1", "engines", l.list, &l.text, err);
     if (status == KVAT_OK && l.model) cli_next_path(context->io, "tune", l.model, " --dry-run");
     if (status == KVAT_OK && !l.model) cli_next(context->io, "Next: kvat engines --model MODEL");
     kvat_buf_clear(&l.text);

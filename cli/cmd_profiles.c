@@ -132,12 +132,8 @@ static kvat_status list_text(cli_io *io, kvat_error *err) {
         if (status == KVAT_OK) put_list_row(&text, profile);
         kvat_profile_free(profile);
     }
-    if (status == KVAT_OK) {
-        cli_next(io, "Next: kvat tune MODEL --profile NAME");
-        return cli_out_buf(io, &text, err);
-    }
-    kvat_buf_clear(&text);
-    return status;
+    if (status == KVAT_OK) cli_next(io, "Next: kvat tune MODEL --profile NAME");
+    return cli_out_made(io, status, &text, err);
 }
 
 static kvat_status list(cli_context *context, kvat_error *err) {

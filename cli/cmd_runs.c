@@ -104,10 +104,8 @@ static kvat_status list(cli_context *context, size_t first, kvat_error *err) {
     kvat_buf_puts(&l.text, " run  measured             state      trials  engine     profile     model\n");
     if (args->n_words <= first) status = list_folder(&l, cli_default_folder, err);
     for (size_t i = first; status == KVAT_OK && i < args->n_words; i++) status = list_folder(&l, args->words[i], err);
-    if (status == KVAT_OK && context->io->json)
-        status = cli_out_json(context->io, json_pack("{s:s, s:O}", "format", "kvat-runs/1", "runs", l.list), err);
-    else if (status == KVAT_OK && l.n > 0)
-        status = cli_out_buf(context->io, &l.text, err);
+    if (status == KVAT_OK && (l.n > 0 || context->io->json))
+        status = cli_out_list(context->io, "kvat-runs/1", "runs", l.list, &l.text, err);
     else if (status == KVAT_OK)
         cli_say(context->io, "No runs.");
     if (status == KVAT_OK && l.n > 0)

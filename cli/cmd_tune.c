@@ -312,9 +312,7 @@ static kvat_status show_result(const cli_context *context, const kvat_outcome *o
     kvat_buf text = KVAT_BUF_INIT;
     if (context->io->err.terminal) cli_say(context->io, "%s", ""); /* a gap below the heading */
     kvat_status status = kvat_report_terminal(&text, outcome, &style, directory, err);
-    if (status == KVAT_OK) return cli_out_buf(context->io, &text, err);
-    kvat_buf_clear(&text);
-    return status;
+    return cli_out_made(context->io, status, &text, err);
 }
 
 static const char *directory_of(const kvat_tune_request *request) {

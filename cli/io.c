@@ -107,6 +107,18 @@ kvat_status cli_out_buf(cli_io *io, kvat_buf *buf, kvat_error *err) {
     return status;
 }
 
+kvat_status cli_out_made(cli_io *io, kvat_status made, kvat_buf *buf, kvat_error *err) {
+    if (made == KVAT_OK) return cli_out_buf(io, buf, err);
+    kvat_buf_clear(buf);
+    return made;
+}
+
+kvat_status cli_out_list(cli_io *io, const char *format, const char *name, json_t *list, kvat_buf *text,
+                         kvat_error *err) {
+    if (!io->json) return cli_out_buf(io, text, err);
+    return cli_out_json(io, json_pack("{s:s, s:O}", "format", format, name, list), err);
+}
+
 kvat_status cli_out_json(cli_io *io, json_t *document, kvat_error *err) {
     if (!document) return kvat_fail(err, KVAT_ERR_NOMEM, "out of memory");
     kvat_buf text = KVAT_BUF_INIT;

@@ -59,11 +59,7 @@ static kvat_status put_run(kvat_buf *out, const kvat_run_record *run, kvat_error
 static bool export_header(void *user, const kvat_run_record *run) {
     exporting *e = user;
     kvat_buf text = KVAT_BUF_INIT;
-    e->status = put_run(&text, run, e->err);
-    if (e->status == KVAT_OK)
-        e->status = cli_out_buf(e->io, &text, e->err);
-    else
-        kvat_buf_clear(&text);
+    e->status = cli_out_made(e->io, put_run(&text, run, e->err), &text, e->err);
     return false;
 }
 
@@ -124,8 +120,7 @@ static bool export_trial(void *user, const kvat_trial_record *trial) {
     kvat_buf_puts(&text, e->n++ ? ",\n" : "\n");
     e->status = json ? kvat_json_put(&text, json) : kvat_fail(e->err, KVAT_ERR_NOMEM, "out of memory");
     json_decref(json);
-    if (e->status == KVAT_OK) e->status = cli_out_buf(e->io, &text, e->err);
-    kvat_buf_clear(&text);
+    e->status = cli_out_made(e->io, e->status, &text, e->err);
     return e->status == KVAT_OK && !e->io->out_gone && !e->io->out_errno;
 }
 
