@@ -82,7 +82,7 @@ typedef enum kvat_search_fate {
     /** Crash, hang, protocol error: one retry in a fresh process; after any, three clean runs more or out. */
     KVAT_FATE_BROKEN,
     KVAT_FATE_SLOW,  /**< ran past its time limit: bounds the score, out */
-    KVAT_FATE_VOIDED /**< disturbed: try again once; no verdict on the configuration */
+    KVAT_FATE_VOIDED /**< disturbed, its repetition too: again in the next pass; no verdict on the configuration */
 } kvat_search_fate;
 
 typedef struct kvat_search_result {
@@ -122,7 +122,8 @@ typedef enum kvat_config_state {
     KVAT_CONFIG_RACING,
     KVAT_CONFIG_ELIMINATED, /**< too unlikely to be good; may come back */
     KVAT_CONFIG_INFEASIBLE,
-    KVAT_CONFIG_UNSTABLE, /**< failed again after a failure, or six runs voided without a clean one */
+    /** Failed again after a failure, or three times voided without a clean run while others had one. */
+    KVAT_CONFIG_UNSTABLE,
     KVAT_CONFIG_SLOW
 } kvat_config_state;
 

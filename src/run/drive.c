@@ -6,7 +6,9 @@
 
 #include "run_internal.h"
 
-#define MOST_ATTEMPTS      3       /* a disturbed measurement is repeated twice */
+#define MOST_ATTEMPTS      2       /* a disturbed measurement is repeated once, then its step is given up */
+#define MOST_GIVEN_UP      3       /* steps, before a confirmation ends */
+#define GIVEN_UP_SHARE     5       /* load is judged while no more than one step in so many was given up */
 #define CONFIRM_REPETITION 1000000 /* prompts of a confirmation differ from all of the search's */
 
 struct kvat__drive {
@@ -22,6 +24,7 @@ struct kvat__drive {
     bool search_done, out_of_budget, confirm_disturbed, finished;
     size_t confirmed, reference;
     size_t trials, failed, voided, searched;
+    size_t steps, given_up, confirm_given_up; /* told; of these, disturbed in every attempt */
     int64_t elapsed_ns, cost_ns, default_run_ns;
     double *default_scores;
     size_t n_default_scores, default_capacity;
@@ -279,6 +282,21 @@ static void account(kvat__drive *drive, const kvat_trial_record *record) {
         drive->failed++;
 }
 
+/** A confirmation that was disturbed is asked for again, though not for ever. */
+static void end_step(kvat__drive *drive, const kvat_trial_record *record) {
+    bool given_up = record->status == KVAT_TRIAL_VOIDED;
+    drive->attempts = 0;
+    drive->has_step = false;
+    drive->steps++;
+    drive->given_up += given_up;
+    if (!given_up || drive->step.phase != KVAT_PHASE_CONFIRM) return;
+    if (++drive->confirm_given_up >= MOST_GIVEN_UP) drive->finished = drive->confirm_disturbed = true;
+}
+
+bool kvat__drive_judges_load(const kvat__drive *drive) {
+    return GIVEN_UP_SHARE * drive->given_up <= drive->steps;
+}
+
 kvat_status kvat__drive_tell(kvat__drive *drive, const kvat_trial_record *record, kvat_error *err) {
     if (!drive->has_step || record->phase != drive->step.phase || record->config != drive->step.config ||
         record->block != drive->step.block || record->chunk != drive->step.chunk)
@@ -294,12 +312,8 @@ kvat_status kvat__drive_tell(kvat__drive *drive, const kvat_trial_record *record
     if (status != KVAT_OK) return status;
     account(drive, record);
     if (record->status == KVAT_TRIAL_VOIDED && ++drive->attempts < MOST_ATTEMPTS) return KVAT_OK;
-    drive->attempts = 0;
-    drive->has_step = false;
-    if (drive->step.phase == KVAT_PHASE_CONFIRM && record->status == KVAT_TRIAL_VOIDED) {
-        drive->finished = drive->confirm_disturbed = true; /* what there is must do */
-        return KVAT_OK;
-    }
+    end_step(drive, record);
+    if (drive->step.phase == KVAT_PHASE_CONFIRM && record->status == KVAT_TRIAL_VOIDED) return KVAT_OK;
     if (drive->step.phase == KVAT_PHASE_SEARCH) return tell_search(drive, record, score, &parts, err);
     const double ln_part[3] = {parts.ln_ttft, parts.ln_decode, parts.ln_peak};
     return kvat_confirm_tell(drive->confirm, &drive->side, ok, score, ln_part, err);
@@ -325,7 +339,6 @@ kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_err
                              .trials = drive->trials,
                              .failed = drive->failed,
                              .voided = drive->voided,
-                             .attempts = drive->attempts,
                              .elapsed_ns = drive->elapsed_ns,
                              .mean_cost_ns = mean_cost(drive),
                              .pairs_min = drive->confirm_options.min_pairs,

@@ -71,6 +71,9 @@ bool kvat__drive_skips(const kvat__drive *drive, const kvat_trial_record *record
 /** Accounts for a skipped record's time. */
 void kvat__drive_skip(kvat__drive *drive, const kvat_trial_record *record);
 
+/** Whether load from others voids a measurement now: the same for every attempt of a step. Where many steps were given
+ * up for it, load is how this machine is, and judging it would leave nothing. */
+bool kvat__drive_judges_load(const kvat__drive *drive);
 /** Most a `run` may take now: 3 × the default's, or the limit before that is known. */
 int64_t kvat__drive_run_limit_ns(const kvat__drive *drive);
 
@@ -83,7 +86,6 @@ typedef struct kvat__drive_view {
     size_t confirmed_config; /**< SIZE_MAX none */
     size_t reference_config; /**< what it was confirmed against; SIZE_MAX none */
     size_t trials, failed, voided;
-    int attempts; /**< disturbed measurements of the present step so far */
     int64_t elapsed_ns, mean_cost_ns;
     double default_score; /**< median s of the default, NaN before it ran */
     size_t pairs_min, pairs_max;

@@ -341,14 +341,11 @@ static int64_t elapsed(const tuning *t, const kvat_trial_record *record) {
 }
 
 static kvat_status measure_step(tuning *t, const kvat__step *step, kvat_error *err) {
-    kvat__drive_view view;
-    kvat_status status = kvat__drive_look(&view, t->drive, err);
-    if (status != KVAT_OK) return status;
     kvat__measurement m;
     kvat__measure_limits limits = {kvat__drive_run_limit_ns(t->drive), t->machine.threads,
-                                   view.attempts == 0 && 5 * view.voided <= view.trials};
+                                   kvat__drive_judges_load(t->drive)};
     int64_t before_ns = kvat_now_ns();
-    status = kvat__session_measure(&m, t->session, t->job, step, &limits, err);
+    kvat_status status = kvat__session_measure(&m, t->session, t->job, step, &limits, err);
     if (status != KVAT_OK) return status;
     m.record.run = t->run;
     m.record.elapsed_ns = elapsed(t, &m.record);

@@ -9,7 +9,7 @@
 enum {
     CLEAN_RUNS_OWED = 3, // after a failure
     FAILURES_ALLOWED = 1,
-    VOIDS_ALLOWED = 5, // without a single clean run
+    VOIDS_ALLOWED = 2, // without a single clean run, while others have one
 };
 
 static kvat_status check_options(const kvat_search_options *o, kvat_error *err) {
@@ -168,20 +168,21 @@ static void record_failure(kvat__ledger *ledger, const kvat_search_result *resul
     if (tally->out_of_memory > FAILURES_ALLOWED) rule_out_larger(ledger, result->trial.config);
 }
 
-static void record_void(kvat__tally *tally) {
+// Its turn comes again with the next pass: what disturbs now disturbs in a moment, too. As long as nobody has run
+// clean, the machine is at fault and no configuration.
+static void record_void(const kvat__ledger *ledger, kvat__tally *tally) {
     tally->voids++;
-    tally->retry = tally->voids_in_row++ % 2 == 0;
-    if (tally->clean_runs == 0 && tally->voids > VOIDS_ALLOWED) tally->state = KVAT_CONFIG_UNSTABLE;
+    tally->voids_beside_clean += ledger->n_runs > 0;
+    if (tally->clean_runs == 0 && tally->voids_beside_clean > VOIDS_ALLOWED) tally->state = KVAT_CONFIG_UNSTABLE;
 }
 
 static void record_fate(kvat__ledger *ledger, const kvat_search_result *result, size_t order) {
     kvat__tally *tally = &ledger->tally[result->trial.config];
     tally->retry = false;
     if (result->fate == KVAT_FATE_VOIDED) {
-        record_void(tally);
+        record_void(ledger, tally);
         return;
     }
-    tally->voids_in_row = 0;
     tally->fresh_process = false;
     if (result->fate == KVAT_FATE_OK)
         record_run(ledger, result, order);

@@ -9,11 +9,11 @@
 typedef struct kvat__tally {
     kvat_config_state state; // RACING and ELIMINATED are the method's to choose between
     size_t clean_runs, failures, voids, out_of_memory;
-    size_t owed; // clean runs still owed after a failure
-    size_t voids_in_row;
-    bool retry;         // wants one more run at the next opportunity
-    bool fresh_process; // … in a new worker
-    int64_t cost_ns;    // of the clean runs together
+    size_t voids_beside_clean; // since any configuration has run clean
+    size_t owed;               // clean runs still owed after a failure
+    bool retry;                // wants one more run at the next opportunity
+    bool fresh_process;        // … in a new worker
+    int64_t cost_ns;           // of the clean runs together
 } kvat__tally;
 
 typedef struct kvat__run {
@@ -62,6 +62,6 @@ typedef struct kvat_search_method {
     kvat_search_outlook (*outlook)(const void *state, const kvat__ledger *ledger);
 } kvat_search_method;
 
-extern const kvat_search_method kvat__race;
+extern const kvat_search_method kvat__race, kvat__model;
 
 #endif

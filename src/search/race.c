@@ -70,11 +70,17 @@ static void eliminate(kvat__ledger *ledger, const race_view *view) {
     }
 }
 
+// One voided once or twice catches up on what the others had in two passes; more often, and it is not waited for.
+static size_t least_runs(const kvat__ledger *ledger, size_t config) {
+    const size_t voids = ledger->tally[config].voids, least = ledger->options.min_runs;
+    return voids > 0 && voids <= WHOLE_BLOCKS && least < WHOLE_BLOCKS ? WHOLE_BLOCKS : least;
+}
+
 // Something an answer may not do without: a first run, a link to the leader, the runs asked for or owed.
 static bool needs_run(const kvat__ledger *ledger, const race_view *view, size_t config) {
     const kvat__tally *tally = &ledger->tally[config];
     if (!kvat__ledger_survives(ledger, config)) return false;
-    if (tally->clean_runs < ledger->options.min_runs || tally->owed > 0) return true;
+    if (tally->clean_runs < least_runs(ledger, config) || tally->owed > 0) return true;
     return kvat__ledger_candidates(ledger) > 1 && !kvat__race_view_comparable(view, config);
 }
 
@@ -105,8 +111,10 @@ static kvat_search_stop settle(const race *r, const kvat__ledger *ledger, const 
 
 static kvat_search_stop stop_reason(const race *r, const kvat__ledger *ledger, const race_view *view) {
     const bool all_seen = whole(r) || count_survivors(ledger, false) == 1;
-    if (r->settled != KVAT_STOP_RUNNING && all_seen && !any_needs_run(ledger, view, false)) return r->settled;
-    return r->block >= ledger->options.max_blocks ? KVAT_STOP_BUDGET : KVAT_STOP_RUNNING;
+    const bool last = r->block >= ledger->options.max_blocks;
+    if (r->settled != KVAT_STOP_RUNNING && (last || (all_seen && !any_needs_run(ledger, view, false))))
+        return r->settled;
+    return last ? KVAT_STOP_BUDGET : KVAT_STOP_RUNNING;
 }
 
 static size_t choose_anchor(const kvat__ledger *ledger, const race_view *view) {

@@ -82,36 +82,154 @@ static void budget_ends_the_search_and_leaves_time_to_confirm(void **state) {
     kvat__job_free(job);
 }
 
-static void voided_measurement_is_repeated_twice_and_then_given_up(void **state) {
+/** Tells a disturbed measurement of what is due; what was due. */
+static kvat__step tell_voided(kvat__drive *drive, int64_t *clock_ns) {
+    kvat__step step;
+    bool more = false;
+    assert_int_equal(kvat__drive_next(&step, &more, drive, NULL), KVAT_OK);
+    assert_true(more);
+    *clock_ns += KVAT_NS_PER_S;
+    kvat_trial_record record = {.phase = step.phase,
+                                .config = step.config,
+                                .block = step.block,
+                                .chunk = step.chunk,
+                                .status = KVAT_TRIAL_VOIDED,
+                                .detail = "suspended for 3 s",
+                                .elapsed_ns = *clock_ns,
+                                .cost_ns = KVAT_NS_PER_S};
+    assert_int_equal(kvat__drive_tell(drive, &record, NULL), KVAT_OK);
+    return step;
+}
+
+static void voided_measurement_is_repeated_once_and_then_given_up(void **state) {
     (void)state;
     kvat__job *job = fixture_job(0);
     kvat__drive *drive = new_drive(job);
     int64_t clock_ns = 0;
     drive_on(drive, job, 1, NULL, &clock_ns);
-    kvat__step first, again;
+    const kvat__step first = tell_voided(drive, &clock_ns), again = tell_voided(drive, &clock_ns);
+    assert_int_equal(again.config, first.config);
+    assert_int_equal(again.chunk, first.chunk);
+    kvat__step other;
     bool more = false;
-    assert_int_equal(kvat__drive_next(&first, &more, drive, NULL), KVAT_OK);
-    for (int attempt = 0; attempt < 3; attempt++) {
-        assert_int_equal(kvat__drive_next(&again, &more, drive, NULL), KVAT_OK);
-        assert_int_equal(again.config, first.config);
-        assert_int_equal(again.chunk, first.chunk);
-        clock_ns += KVAT_NS_PER_S;
-        kvat_trial_record record = {.phase = again.phase,
-                                    .config = again.config,
-                                    .block = again.block,
-                                    .chunk = again.chunk,
-                                    .status = KVAT_TRIAL_VOIDED,
-                                    .detail = "suspended for 3 s",
-                                    .elapsed_ns = clock_ns,
-                                    .cost_ns = KVAT_NS_PER_S};
-        assert_int_equal(kvat__drive_tell(drive, &record, NULL), KVAT_OK);
-    }
+    assert_int_equal(kvat__drive_next(&other, &more, drive, NULL), KVAT_OK);
+    assert_true(more && other.config != first.config);
     kvat__drive_view view;
     assert_int_equal(kvat__drive_look(&view, drive, NULL), KVAT_OK);
-    assert_int_equal(view.voided, 3);
+    assert_int_equal(view.voided, 2);
     assert_int_equal(view.answer.standing[first.config].clean_runs, 0);
+    assert_int_equal(view.answer.standing[first.config].state, KVAT_CONFIG_UNTRIED); /* no verdict */
     kvat__drive_free(drive);
     kvat__job_free(job);
+}
+
+static void what_was_given_up_is_measured_in_the_next_pass(void **state) {
+    (void)state;
+    kvat__job *job = fixture_job(0);
+    kvat__drive *drive = new_drive(job);
+    int64_t clock_ns = 0;
+    drive_on(drive, job, 1, NULL, &clock_ns);
+    const kvat__step given_up = tell_voided(drive, &clock_ns);
+    tell_voided(drive, &clock_ns);
+    drive_on(drive, job, 1000, NULL, &clock_ns);
+    kvat__drive_view view;
+    assert_int_equal(kvat__drive_look(&view, drive, NULL), KVAT_OK);
+    assert_true(view.answer.standing[given_up.config].clean_runs >= 1);
+    assert_int_equal(view.confirmation.verdict, KVAT_VERDICT_A);
+    kvat__drive_free(drive);
+    kvat__job_free(job);
+}
+
+static void load_is_judged_in_every_attempt_unless_one_step_in_five_was_given_up(void **state) {
+    (void)state;
+    kvat__job *job = fixture_job(0);
+    kvat__drive *drive = new_drive(job);
+    int64_t clock_ns = 0;
+    assert_true(kvat__drive_judges_load(drive));
+    tell_voided(drive, &clock_ns);
+    assert_true(kvat__drive_judges_load(drive)); /* the repetition as well */
+    tell_voided(drive, &clock_ns);
+    for (size_t steps = 1; steps < 5; steps++) {
+        assert_false(kvat__drive_judges_load(drive));
+        drive_on(drive, job, 1, NULL, &clock_ns);
+    }
+    assert_true(kvat__drive_judges_load(drive)); /* perhaps it has gone */
+    kvat__drive_free(drive);
+    kvat__job_free(job);
+}
+
+/** Drives until the confirmation is due. */
+static void reach_confirmation(kvat__drive *drive, const kvat__job *job, int64_t *clock_ns) {
+    for (int i = 0; i < 500; i++) {
+        kvat__step step;
+        bool more = false;
+        assert_int_equal(kvat__drive_next(&step, &more, drive, NULL), KVAT_OK);
+        assert_true(more);
+        if (step.phase == KVAT_PHASE_CONFIRM) return;
+        drive_on(drive, job, 1, NULL, clock_ns);
+    }
+    fail();
+}
+
+static void confirmation_outlives_two_disturbed_trials_but_not_three(void **state) {
+    (void)state;
+    for (int disturbed = 2; disturbed <= 3; disturbed++) {
+        kvat__job *job = fixture_job(0);
+        kvat__drive *drive = new_drive(job);
+        int64_t clock_ns = 0;
+        reach_confirmation(drive, job, &clock_ns);
+        for (int i = 0; i < 2 * disturbed; i++) tell_voided(drive, &clock_ns);
+        drive_on(drive, job, 1000, NULL, &clock_ns);
+        kvat__drive_view view;
+        assert_int_equal(kvat__drive_look(&view, drive, NULL), KVAT_OK);
+        assert_int_equal(view.confirm_disturbed, disturbed == 3);
+        assert_int_equal(view.confirmation.verdict, disturbed == 3 ? KVAT_VERDICT_UNDECIDED : KVAT_VERDICT_A);
+        kvat__drive_free(drive);
+        kvat__job_free(job);
+    }
+}
+
+/** Measures to the end, but every measurement is void with this chance; the longest one. */
+static int64_t drive_disturbed(kvat__drive *drive, const kvat__job *job, double chance, int64_t *clock_ns) {
+    kvat_rng rng;
+    kvat_rng_seed(&rng, 11);
+    int64_t longest_ns = 0;
+    for (size_t i = 0;; i++) {
+        kvat__step step;
+        bool more = false;
+        assert_int_equal(kvat__drive_next(&step, &more, drive, NULL), KVAT_OK);
+        if (!more) return longest_ns;
+        kvat_sample sample;
+        kvat_trial_record record = fixture_measure(job, &step, &sample, clock_ns, &rng);
+        if (kvat_rng_uniform(&rng) < chance) {
+            record.status = KVAT_TRIAL_VOIDED;
+            record.n_samples = 0;
+        }
+        if (record.cost_ns > longest_ns) longest_ns = record.cost_ns;
+        assert_int_equal(kvat__drive_tell(drive, &record, NULL), KVAT_OK);
+        assert_true(i < 2000);
+    }
+}
+
+static void disturbed_run_ends_within_its_budget_and_claims_no_more_than_it_saw(void **state) {
+    (void)state;
+    static const double chances[] = {0.2, 0.5, 0.7, 0.9, 0.97, 1};
+    for (size_t c = 0; c < sizeof chances / sizeof *chances; c++) {
+        const int64_t budget_ns = 90 * KVAT_NS_PER_S;
+        kvat__job *job = fixture_job(budget_ns);
+        kvat__drive *drive = new_drive(job);
+        int64_t clock_ns = 0, longest_ns = drive_disturbed(drive, job, chances[c], &clock_ns);
+        kvat__drive_view view;
+        assert_int_equal(kvat__drive_look(&view, drive, NULL), KVAT_OK);
+        assert_true(view.voided > 0);
+        assert_true(clock_ns <= budget_ns + (view.confirming ? budget_ns / 2 : 0) + longest_ns);
+        assert_int_not_equal(view.answer.stop, KVAT_STOP_INFEASIBLE); /* nothing failed */
+        assert_int_equal(view.failed, 0);
+        if (chances[c] > 0.95) assert_int_not_equal(view.confirmation.verdict, KVAT_VERDICT_A);
+        if (chances[c] == 1) assert_true(!view.answer.has_leader && view.out_of_budget);
+        kvat__drive_free(drive);
+        kvat__job_free(job);
+    }
 }
 
 /** Every configuration but the default runs out of memory; the n-th is forecast to need more than the one before. */
@@ -246,7 +364,11 @@ int main(void) {
         cmocka_unit_test(default_is_measured_first),
         cmocka_unit_test(best_configuration_wins_and_is_confirmed_against_the_default),
         cmocka_unit_test(budget_ends_the_search_and_leaves_time_to_confirm),
-        cmocka_unit_test(voided_measurement_is_repeated_twice_and_then_given_up),
+        cmocka_unit_test(voided_measurement_is_repeated_once_and_then_given_up),
+        cmocka_unit_test(what_was_given_up_is_measured_in_the_next_pass),
+        cmocka_unit_test(load_is_judged_in_every_attempt_unless_one_step_in_five_was_given_up),
+        cmocka_unit_test(confirmation_outlives_two_disturbed_trials_but_not_three),
+        cmocka_unit_test(disturbed_run_ends_within_its_budget_and_claims_no_more_than_it_saw),
         cmocka_unit_test(what_one_result_rules_out_is_not_measured_in_the_same_chunk),
         cmocka_unit_test(told_records_lead_to_the_same_steps_again),
         cmocka_unit_test(record_of_another_step_is_refused),
