@@ -256,6 +256,8 @@ struct cli_context {
     const char *const *argv; /* the whole command line, NULL-terminated */
 };
 
+/** Writes the bytes to the file of --output, as --force allows, and says so; to stdout without one. */
+kvat_status cli_write_output(const cli_context *context, const kvat_buf *bytes, unsigned mode, kvat_error *err);
 /** From here on INT, TERM and HUP raise the level of `cancel` instead of ending the process. */
 void cli_signals_catch(kvat_cancel *cancel);
 /** The first signal caught, 0 for none. */

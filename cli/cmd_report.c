@@ -134,9 +134,7 @@ static kvat_status report(cli_context *context, kvat_error *err) {
     kvat_status status = choose_format(&r, err);
     if (status == KVAT_OK) status = cli_outcome_open(&outcome, r.directory, cli_run_number(args), err);
     if (status == KVAT_OK) status = put_report(&text, outcome, &r, err);
-    if (status == KVAT_OK)
-        status = cli_write_file(context->io, r.file ? r.file : "-", &text, 0644, cli_has(args, CLI_FORCE), err);
-    if (status == KVAT_OK && r.file && strcmp(r.file, "-") != 0) cli_say(context->io, "Written to %s", r.file);
+    if (status == KVAT_OK) status = cli_write_output(context, &text, 0644, err);
     kvat_buf_clear(&text);
     kvat_outcome_free(outcome);
     return status;

@@ -310,3 +310,11 @@ kvat_status cli_write_file(cli_io *io, const char *path, const kvat_buf *bytes, 
     if (status != KVAT_OK) return status;
     return kvat_file_write(path, bytes->bytes, bytes->length, mode, err);
 }
+
+kvat_status cli_write_output(const cli_context *context, const kvat_buf *bytes, unsigned mode, kvat_error *err) {
+    const char *file = cli_text(context->args, CLI_OUT);
+    bool force = cli_has(context->args, CLI_FORCE);
+    kvat_status status = cli_write_file(context->io, file ? file : "-", bytes, mode, force, err);
+    if (status == KVAT_OK && file && strcmp(file, "-") != 0) cli_say(context->io, "Written to %s", file);
+    return status;
+}
