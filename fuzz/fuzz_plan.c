@@ -18,7 +18,7 @@ static void check(int truth) {
 
 static void resolve(const json_t *plan) {
     static const kvat_plan_conditions conditions[] = {
-        KVAT_PLAN_CONDITIONS_INIT, {1, INT64_MAX, "other", NULL}, {INT64_MAX, 0, "", NULL}};
+        KVAT_PLAN_CONDITIONS_INIT, {1, 1, INT64_MAX, "other", NULL}, {INT64_MAX, INT64_MAX, 0, "", NULL}};
     for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++) {
         const json_t *settings = NULL;
         const char *advice = NULL;

@@ -73,6 +73,9 @@ typedef struct kvat_race_point {
     double p_good;
 } kvat_race_point;
 
+/** A device's memory is not the host's: neither is compared with the other. */
+#define KVAT_PEAK_OF_DEVICES "devices: "
+
 typedef enum kvat_decision {
     KVAT_DECISION_WINNER,    /**< confirmed better than the default */
     KVAT_DECISION_DEFAULT,   /**< keep the default: nothing was confirmed to beat it */
@@ -124,8 +127,8 @@ typedef struct kvat_outcome {
     size_t trials, failed_trials, voided_trials;
     double anchor_spread; /**< residual sd of the anchors' score, as a ratio; NaN */
     bool noisy;           /**< anchor_spread above 5 %: said at the top of every output */
-    char *peak_source;
-    char **warnings; /**< sentences for the top of the report */
+    char *peak_source;    /**< where peaks were read from; of devices when it begins with KVAT_PEAK_OF_DEVICES */
+    char **warnings;      /**< sentences for the top of the report */
     size_t n_warnings;
 } kvat_outcome;
 

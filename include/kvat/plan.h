@@ -35,18 +35,19 @@ KVAT_EXTERN kvat_status kvat_plan_read(json_t **out, const char *path, kvat_erro
  * Fallback rules, each from measured trials, in order of test:
  *     {"when": CONDITION, "use": {settings}, "label": "…", "because": "…"}   or, instead of "use", "advise": "…"
  * where CONDITION is one of
- *     {"free_memory_below_bytes": n}, {"context_above_tokens": n},
+ *     {"free_memory_below_bytes": n}, {"free_device_memory_below_bytes": n}, {"context_above_tokens": n},
  *     {"unsupported": {"knob": "value"}}, {"engine_version_not": "x"}
  */
 /** What the machine where a plan is applied looks like; negative or NULL: unknown, such rules do not fire. */
 typedef struct kvat_plan_conditions {
-    int64_t free_memory_bytes;
+    int64_t free_memory_bytes;        /**< of the host */
+    int64_t free_device_memory_bytes; /**< of all devices together */
     int64_t context_tokens;
     const char *engine_version;
     const json_t *knobs; /**< `knobs` of a `describe` result: what the engine that is there offers for the model */
 } kvat_plan_conditions;
 // clang-format off
-#define KVAT_PLAN_CONDITIONS_INIT {-1, -1, NULL, NULL}
+#define KVAT_PLAN_CONDITIONS_INIT {-1, -1, -1, NULL, NULL}
 // clang-format on
 /** Settings to use under `conditions`: the plan's own, or those of the first rule that fires (*rule = its index, else
  * −1) and whose settings the engine offers, as far as known. Borrowed. `advice` receives a sentence when a rule advises

@@ -13,6 +13,10 @@ static const double memory_margin = 1.05;
 static const double memory_step = 0.99;
 enum { memory_steps = 3, unsupported_rules = 8 };
 
+bool kvat__is_of_devices(const char *peak_source) {
+    return peak_source && strncmp(peak_source, KVAT_PEAK_OF_DEVICES, sizeof KVAT_PEAK_OF_DEVICES - 1) == 0;
+}
+
 static int64_t needed_bytes(const kvat_entry *entry) {
     return (int64_t)ceil((double)entry->peak_bytes * memory_margin);
 }
@@ -103,7 +107,8 @@ static const kvat_entry *best_smaller(const kvat_outcome *outcome, const kvat_en
     return NULL;
 }
 
-static void add_memory_rule(kvat__builder *rules, const kvat_entry *too_large, const kvat_entry *use) {
+static void add_memory_rule(kvat__builder *rules, const char *name, const kvat_entry *too_large,
+                            const kvat_entry *use) {
     kvat_buf text = KVAT_BUF_INIT;
     kvat_buf_puts(&text, use ? "measured peak " : "no measured configuration needs less than ");
     kvat_put_bytes(&text, use ? use->peak_bytes : too_large->peak_bytes);
@@ -111,21 +116,23 @@ static void add_memory_rule(kvat__builder *rules, const kvat_entry *too_large, c
         kvat_buf_printf(&text, ", score %.0f", use->score);
     else
         kvat_buf_puts(&text, ": use a smaller context or a smaller model");
-    add_rule_of(rules, condition("free_memory_below_bytes", json_integer(needed_bytes(too_large))), use, &text);
+    add_rule_of(rules, condition(name, json_integer(needed_bytes(too_large))), use, &text);
 }
 
 /* The rule for the least memory stands first, because the first that holds is taken. */
 static void add_memory_rules(kvat__builder *rules, const kvat_outcome *outcome, const kvat_entry *best) {
     const kvat_entry *steps[memory_steps + 1] = {best};
     size_t n = 1;
+    const char *name =
+        kvat__is_of_devices(outcome->peak_source) ? "free_device_memory_below_bytes" : "free_memory_below_bytes";
     if (best->peak_bytes <= 0) return;
     while (n <= memory_steps) {
         const kvat_entry *next = best_smaller(outcome, best, steps[n - 1]->peak_bytes);
         if (!next) break;
         steps[n++] = next;
     }
-    if (n <= memory_steps) add_memory_rule(rules, steps[n - 1], NULL);
-    for (size_t i = n; i-- > 1;) add_memory_rule(rules, steps[i - 1], steps[i]);
+    if (n <= memory_steps) add_memory_rule(rules, name, steps[n - 1], NULL);
+    for (size_t i = n; i-- > 1;) add_memory_rule(rules, name, steps[i - 1], steps[i]);
 }
 
 static bool is_feature(const json_t *value) {
@@ -240,9 +247,15 @@ static bool are_offered(const json_t *knobs, const json_t *settings) {
     return true;
 }
 
+static bool is_below(int64_t known, const json_t *limit) {
+    return known >= 0 && known < json_integer_value(limit);
+}
+
 static bool holds(const json_t *when, const kvat_plan_conditions *conditions) {
     const json_t *limit = json_object_get(when, "free_memory_below_bytes");
-    if (limit) return conditions->free_memory_bytes >= 0 && conditions->free_memory_bytes < json_integer_value(limit);
+    if (limit) return is_below(conditions->free_memory_bytes, limit);
+    limit = json_object_get(when, "free_device_memory_below_bytes");
+    if (limit) return is_below(conditions->free_device_memory_bytes, limit);
     limit = json_object_get(when, "context_above_tokens");
     if (limit) return conditions->context_tokens >= 0 && conditions->context_tokens > json_integer_value(limit);
     const json_t *unsupported = json_object_get(when, "unsupported");

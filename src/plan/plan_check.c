@@ -95,6 +95,7 @@ static kvat_status check_when(const json_t *when, size_t index, kvat_error *err)
     if (json_object_size(when) != 1)
         return kvat_fail(err, KVAT_ERR_DATA, "fallback[%zu].when: expected exactly one condition", index);
     if (!is_limit(json_object_get(when, "free_memory_below_bytes")) ||
+        !is_limit(json_object_get(when, "free_device_memory_below_bytes")) ||
         !is_limit(json_object_get(when, "context_above_tokens")))
         return kvat_fail(err, KVAT_ERR_DATA, "fallback[%zu].when: expected an integer of 0 or more", index);
     if ((version && !json_is_string(version)) || (unsupported && !json_is_object(unsupported)))

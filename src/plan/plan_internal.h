@@ -43,6 +43,9 @@ const char *kvat__base_name(const char *path);
 /** A string member of an object that may be NULL or of another kind; "" when it is not there. */
 const char *kvat__text_of(const json_t *object, const char *member);
 
+/** Are peaks with this source of devices, so that the host's memory says nothing about them? */
+bool kvat__is_of_devices(const char *peak_source);
+
 /** The command that made this plan, as an array of words. New reference, NULL without memory. */
 json_t *kvat__reproduce(const kvat_outcome *outcome);
 /** The rules of fallback.c. New reference, NULL without memory. */

@@ -290,13 +290,14 @@ static kvat_status reset_peak(trial *t, kvat_error *err) {
     return status;
 }
 
-static void refuse_peak(trial *t, int64_t bytes) {
+static void refuse_peak(trial *t, int64_t bytes, bool of_devices) {
     kvat_buf text = KVAT_BUF_INIT;
     kvat_buf_puts(&text, "peak memory ");
     kvat_put_bytes(&text, bytes);
     kvat_buf_puts(&text, " is over the limit of ");
     kvat_put_bytes(&text, t->job->peak_limit_bytes);
-    set_status(t, KVAT_TRIAL_OOM_HOST, text.bytes ? text.bytes : "peak memory is over the limit");
+    set_status(t, of_devices ? KVAT_TRIAL_OOM_DEVICE : KVAT_TRIAL_OOM_HOST,
+               text.bytes ? text.bytes : "peak memory is over the limit");
     kvat_buf_clear(&text);
 }
 
@@ -316,11 +317,14 @@ static kvat_status read_peak(trial *t, kvat_error *err) {
             bytes += more;
             if (bytes > 0) source = json_string_value(json_object_get(device, "source"));
         }
-        if (bytes == 0) take_count(&bytes, t, host, "peak_bytes", KVAT__MOST_BYTES);
+        bool of_devices = bytes > 0;
+        if (!of_devices) take_count(&bytes, t, host, "peak_bytes", KVAT__MOST_BYTES);
         t->m->record.peak_bytes = bytes;
-        snprintf(t->m->peak_source, sizeof t->m->peak_source, "%s", source ? source : "");
+        snprintf(t->m->peak_source, sizeof t->m->peak_source, "%s%s", of_devices ? KVAT_PEAK_OF_DEVICES : "",
+                 source ? source : "");
         if (going(t, status) && bytes == 0) set_status(t, KVAT_TRIAL_INVALID, "the worker reported no peak memory");
-        if (going(t, status) && t->job->peak_limit_bytes > 0 && bytes > t->job->peak_limit_bytes) refuse_peak(t, bytes);
+        if (going(t, status) && t->job->peak_limit_bytes > 0 && bytes > t->job->peak_limit_bytes)
+            refuse_peak(t, bytes, of_devices);
     }
     kvat_call_clear(&call);
     return status;

@@ -85,6 +85,17 @@ def test_the_first_rule_that_holds_decides(
         assert PLAN["fallback"][rule]["label"] in said
 
 
+def test_rules_about_device_memory_do_not_look_at_the_hosts(tmp_path: Path) -> None:
+    rule = {"when": {"free_device_memory_below_bytes": 1 << 60}, "use": {"threads": 1}, "label": "threads 1", "because": "measured"}
+    plan = write(tmp_path / "plan.json", fallback=[rule], memory={"source": "devices: NVML", "peak_bytes": GIB})
+    unknown = kvat("apply", plan)
+    assert "No fallback rule holds here" in unknown.err
+    assert "How much device memory is free is not known here" in unknown.err
+    assert json.loads(kvat("apply", plan, "--json").out)["conditions"]["free_device_memory_bytes"] is None
+    assert "free device memory is below" in kvat("apply", plan, *HERE).err
+    assert "memory:" not in kvat("apply", plan, "--format", "k8s").out
+
+
 def test_what_the_engine_does_not_offer_for_the_model_is_replaced(tmp_path: Path) -> None:
     stand_in = {"flash-attn": "off", "cache-type": "f16"}
     rule = {"when": {"unsupported": {"flash-attn": "fast"}}, "use": stand_in, "label": "flash-attn off", "because": "measured"}

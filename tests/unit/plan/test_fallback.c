@@ -89,10 +89,10 @@ static void another_version_or_a_longer_context_advises_to_measure(void **state)
     static const struct {
         kvat_plan_conditions conditions;
         bool advises;
-    } cases[] = {{{-1, 8448, NULL, NULL}, false},
-                 {{-1, 8449, NULL, NULL}, true},
-                 {{-1, -1, "0.5.0", NULL}, false},
-                 {{-1, -1, "0.6.0", NULL}, true}};
+    } cases[] = {{{-1, -1, 8448, NULL, NULL}, false},
+                 {{-1, -1, 8449, NULL, NULL}, true},
+                 {{-1, -1, -1, "0.5.0", NULL}, false},
+                 {{-1, -1, -1, "0.6.0", NULL}, true}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const json_t *settings = NULL;
         const char *advice = NULL;
@@ -106,6 +106,28 @@ static void another_version_or_a_longer_context_advises_to_measure(void **state)
             assert_null(advice);
     }
     json_decref(plan);
+}
+
+static void a_peak_of_devices_is_held_against_their_memory_alone(void **state) {
+    (void)state;
+    kvat_outcome *outcome = sample_outcome(SAMPLE_WINNER);
+    json_t *plan = NULL;
+    free(outcome->peak_source);
+    outcome->peak_source = strdup(KVAT_PEAK_OF_DEVICES "NVML");
+    assert_int_equal(kvat_plan_make(&plan, outcome, outcome->winner, NULL), KVAT_OK);
+    assert_int_equal(rules_with(plan, "free_memory_below_bytes"), 0);
+    assert_true(rules_with(plan, "free_device_memory_below_bytes") >= 2);
+    for (int of_devices = 0; of_devices < 2; of_devices++) {
+        kvat_plan_conditions conditions = KVAT_PLAN_CONDITIONS_INIT;
+        const json_t *settings = NULL;
+        const char *advice = NULL;
+        int rule = 7;
+        *(of_devices ? &conditions.free_device_memory_bytes : &conditions.free_memory_bytes) = 1;
+        assert_int_equal(kvat_plan_resolve(&settings, &rule, &advice, plan, &conditions, NULL), KVAT_OK);
+        assert_int_equal(rule, of_devices ? 0 : -1);
+    }
+    json_decref(plan);
+    kvat_outcome_free(outcome);
 }
 
 static const char knobs_without_attention[] =
@@ -185,6 +207,7 @@ int main(void) {
         cmocka_unit_test(too_little_memory_takes_the_best_that_fits),
         cmocka_unit_test(where_nothing_fits_that_is_said),
         cmocka_unit_test(another_version_or_a_longer_context_advises_to_measure),
+        cmocka_unit_test(a_peak_of_devices_is_held_against_their_memory_alone),
         cmocka_unit_test(what_the_engine_does_not_offer_is_replaced),
         cmocka_unit_test(a_stand_in_that_is_not_offered_either_is_passed_over),
         cmocka_unit_test(a_failed_or_lossy_configuration_is_no_stand_in),
