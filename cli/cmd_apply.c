@@ -64,7 +64,8 @@ static const cli_option options[] = {
      .name = "free-memory",
      .kind = CLI_BYTES,
      .value = "SIZE",
-     .help = "free memory to assume, such as 8GiB (default: this machine's)"},
+     .help = "free memory to assume, such as 8GiB, of the devices where the plan is about theirs (default: this "
+             "machine's, of devices unknown)"},
     {.id = CLI_PLAN, .name = "plan", .kind = CLI_FILE, .value = "PLAN", .help = "the same as the argument PLAN"},
 };
 
@@ -123,8 +124,9 @@ static void look_around(applying *a) {
     kvat_machine machine;
     a->conditions = (kvat_plan_conditions)KVAT_PLAN_CONDITIONS_INIT;
     if (cli_has(args, CLI_CONTEXT)) a->conditions.context_tokens = args->values[CLI_CONTEXT].integer;
-    if (cli_has(args, CLI_FREE_MEMORY))
-        a->conditions.free_memory_bytes = args->values[CLI_FREE_MEMORY].integer;
+    if (cli_has(args, CLI_FREE_MEMORY)) /* whichever the plan's rules are about */
+        a->conditions.free_memory_bytes = a->conditions.free_device_memory_bytes =
+            args->values[CLI_FREE_MEMORY].integer;
     else if (kvat_probe_machine(&machine, NULL) == KVAT_OK && machine.memory_available_bytes > 0)
         a->conditions.free_memory_bytes = machine.memory_available_bytes;
     ask_engine(a);
@@ -151,11 +153,12 @@ static void put_unsupported(kvat_buf *out, const json_t *settings) {
 
 static void put_condition(kvat_buf *out, const json_t *when) {
     const json_t *memory = json_object_get(when, "free_memory_below_bytes");
+    const json_t *device_memory = json_object_get(when, "free_device_memory_below_bytes");
     const json_t *context = json_object_get(when, "context_above_tokens");
     const char *version = member_text(when, "engine_version_not");
-    if (memory) {
-        kvat_buf_puts(out, "free memory is below ");
-        kvat_put_bytes(out, json_integer_value(memory));
+    if (memory || device_memory) {
+        kvat_buf_puts(out, memory ? "free memory is below " : "free device memory is below ");
+        kvat_put_bytes(out, json_integer_value(memory ? memory : device_memory));
     } else if (context) {
         kvat_buf_printf(out, "the context is above %lld tokens", (long long)json_integer_value(context));
     } else if (version) {
@@ -178,6 +181,8 @@ static void say_rule(const applying *a) {
         kvat_buf_puts(&text, "No fallback rule holds here: the plan's own settings");
     }
     if (text.bytes) cli_say(a->context->io, "%s", text.bytes);
+    if (a->conditions.free_device_memory_bytes < 0 && has_rule(a->plan, "free_device_memory_below_bytes"))
+        cli_say(a->context->io, "How much device memory is free is not known here; rules about it need --free-memory");
     if (a->advice) cli_warn(a->context->io, "%s", a->advice);
     kvat_buf_clear(&text);
 }
@@ -277,11 +282,12 @@ static bool wants_snippet(const cli_args *args) {
 static kvat_status show_json(const applying *a, const char *format, const kvat_buf *snippet, kvat_error *err) {
     const json_t *rule = fired_rule(a);
     const kvat_plan_conditions *seen = &a->conditions;
-    json_t *conditions =
-        json_pack("{s:o, s:o, s:o, s:b}", "free_memory_bytes",
-                  seen->free_memory_bytes >= 0 ? json_integer(seen->free_memory_bytes) : json_null(), "context_tokens",
-                  seen->context_tokens >= 0 ? json_integer(seen->context_tokens) : json_null(), "engine_version",
-                  cli_json_text(seen->engine_version), "settings_known", seen->knobs != NULL);
+    json_t *conditions = json_pack(
+        "{s:o, s:o, s:o, s:o, s:b}", "free_memory_bytes",
+        seen->free_memory_bytes >= 0 ? json_integer(seen->free_memory_bytes) : json_null(), "free_device_memory_bytes",
+        seen->free_device_memory_bytes >= 0 ? json_integer(seen->free_device_memory_bytes) : json_null(),
+        "context_tokens", seen->context_tokens >= 0 ? json_integer(seen->context_tokens) : json_null(),
+        "engine_version", cli_json_text(seen->engine_version), "settings_known", seen->knobs != NULL);
     json_t *document =
         json_pack("{s:s, s:s, s:O, s:o, s:O?, s:o, s:o, s:o, s:o}", "format", "kvat-apply/1", "engine", a->engine,
                   "settings", a->settings, "rule_index", rule ? json_integer(a->rule) : json_null(), "rule", rule,
