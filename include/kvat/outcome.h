@@ -100,9 +100,9 @@ typedef struct kvat_outcome {
     /* what came out */
     kvat_decision decision;
     kvat_search_stop stop;
-    char *why;          /**< one sentence: why this decision, and what would firm it up */
-    size_t winner;      /**< entry index (not config) of what to use: the default when kept; SIZE_MAX when infeasible */
-    size_t best_so_far; /**< entry index of the leader of the search; SIZE_MAX none */
+    char *why;            /**< one sentence: why this decision, and what would firm it up */
+    size_t winner;        /**< entry index (not config) of what to use: the default when kept; SIZE_MAX none */
+    size_t best_so_far;   /**< entry index of the leader of the search; SIZE_MAX none */
     size_t default_entry; /**< entry index of configuration 0 */
     double p_good, p_best, sigma, delta;
     size_t lossy_best;                /**< entry index of the best unjudged lossy configuration, SIZE_MAX none */

@@ -52,8 +52,10 @@ static const char *engine_of(const kvat__view *view) {
 
 /* ---- headline ---- */
 static void say_undecided(kvat_buf *out, const kvat__view *view) {
-    if (view->outcome->n_race == 0)
+    if (view->outcome->n_race == 0 && view->outcome->trials == 0)
         kvat_buf_puts(out, "Nothing measured yet");
+    else if (!view->winner)
+        kvat_buf_puts(out, "Not decided: nothing could be measured");
     else if (view->confirmed)
         kvat_buf_printf(out, "%s, maybe not the best: %s",
                         view->fallback ? "Better than the default" : "Better than another that works",

@@ -63,6 +63,18 @@ static void put_unopposed(kvat_buf *why, const kvat_outcome *o) {
         kvat_buf_puts(why, "Nothing else that may win works, the default included; ");
 }
 
+/** Nothing that may win has run clean: all of it failed, or the machine let nothing be measured. */
+static void put_leaderless(kvat_outcome *o, bool disturbed, kvat_buf *why) {
+    o->decision = disturbed ? KVAT_DECISION_UNDECIDED : KVAT_DECISION_INFEASIBLE;
+    if (disturbed)
+        kvat_buf_printf(why,
+                        "not decided: the machine was too disturbed, %zu of %zu measurements had to be thrown away and "
+                        "nothing that may win ran clean; try again when it is calmer",
+                        o->voided_trials, o->trials);
+    else
+        kvat_buf_printf(why, "none of %zu configurations worked", o->n_entries);
+}
+
 static void put_decision(kvat_outcome *o, const kvat__drive_view *view, kvat_buf *why) {
     const kvat_search_answer *answer = &view->answer;
     bool raced = answer->stop == KVAT_STOP_CONFIDENT || answer->stop == KVAT_STOP_ONE_LEFT;
@@ -71,8 +83,7 @@ static void put_decision(kvat_outcome *o, const kvat__drive_view *view, kvat_buf
     o->confirmed_entry = view->confirming ? kvat__outcome_entry_of(o, view->confirmed_config) : SIZE_MAX;
     o->reference_is_default = o->default_entry != SIZE_MAX && kvat__outcome_ranked(&o->entries[o->default_entry]);
     if (!answer->has_leader) {
-        o->decision = KVAT_DECISION_INFEASIBLE;
-        kvat_buf_printf(why, "none of %zu configurations worked", o->n_entries);
+        put_leaderless(o, answer->stop != KVAT_STOP_INFEASIBLE && o->voided_trials > 0, why);
         return;
     }
     o->winner = winner_of(o, view);

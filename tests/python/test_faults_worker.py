@@ -440,6 +440,22 @@ def test_a_trial_under_foreign_load_is_voided_repeated_and_shown(tmp_path: Path,
     assert "disturbed and not used" in " ".join((tmp_path / RESULTS / "report.md").read_text().split())
 
 
+def test_a_run_in_which_everything_was_disturbed_is_undecided_and_blames_the_machine(
+    tmp_path: Path, busy: None
+) -> None:
+    worker = scripted(tmp_path, {"clock": "real", "step_ms": {"low": 1, "high": 1}, "pause_ms": 300})
+    code, document = tune_json(worker, "--trials", "1")
+    assert {trial["status"] for trial in trials(tmp_path / RESULTS)} == {"voided"}
+    assert (code, document["status"], document["plan"]) == (6, "partial", None)
+    assert document["report"]["decision"] == "undecided"
+    assert document["report"]["voided_trials"] == document["report"]["trials"] == 2
+    assert document["report"]["environment"]["noise"]["load_average"] >= 0
+    said = " ".join((tmp_path / RESULTS / "report.md").read_text().split())
+    assert "nothing could be measured" in said
+    assert "too disturbed, 2 of 2 measurements" in said
+    assert not (tmp_path / RESULTS / "best_plan.json").exists()
+
+
 # ---- what has been waiting since the first test ----
 
 
