@@ -61,7 +61,8 @@ typedef enum kvat_death_kind {
 typedef struct kvat_death {
     kvat_death_kind kind;
     int code;
-    char detail[512]; /**< one line: what is known, with the last telling line of standard error */
+    char detail[512]; /**< one line that goes on from "the worker": what is known ("was killed by signal 11"), with the
+                           last telling line of standard error */
 } kvat_death;
 
 /** What one call brought. Zero-initialise; clear with kvat_call_clear(). */

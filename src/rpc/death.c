@@ -82,21 +82,22 @@ static bool log_says_memory(const char *log) {
 /* What made it a death for want of memory, or NULL. */
 static const char *memory_cause(const kvat__evidence *e) {
     const bool clean = !e->by_signal && e->code == 0;
-    if (e->cgroup_oom) return "killed at its memory limit";
-    if (e->by_signal && e->code == SIGKILL && e->system_oom) return "killed by the kernel for want of memory";
+    if (e->cgroup_oom) return "was killed at its memory limit";
+    if (e->by_signal && e->code == SIGKILL && e->system_oom) return "was killed by the kernel for want of memory";
     if (!clean && !e->unknown && log_says_memory(e->log))
         return e->limit[0] ? "ran into its memory limit" : "could not allocate memory";
     return NULL;
 }
 
+/* What follows "the worker". */
 static void describe(char *text, size_t size, const kvat__evidence *e, const char *memory) {
     const char *abbreviation = e->by_signal ? sigabbrev_np(e->code) : NULL;
     if (memory) {
         snprintf(text, size, "%s%s%s%s", memory, e->limit[0] ? " (" : "", e->limit, e->limit[0] ? ")" : "");
     } else if (e->unknown) {
-        snprintf(text, size, "its supervisor was killed");
+        snprintf(text, size, "lost its supervisor, which was killed");
     } else if (e->by_signal) {
-        snprintf(text, size, "killed by signal %d%s%s%s", e->code, abbreviation ? " (SIG" : "",
+        snprintf(text, size, "was killed by signal %d%s%s%s", e->code, abbreviation ? " (SIG" : "",
                  abbreviation ? abbreviation : "", abbreviation ? ")" : "");
     } else {
         snprintf(text, size, "exited with code %d", e->code);

@@ -218,8 +218,8 @@ static void answer_died(kvat_call *call, const kvat_worker *worker, bool in_a_li
     call->outcome = KVAT_CALL_DIED;
     call->death = worker->death;
     char line[sizeof call->detail];
-    snprintf(line, sizeof line, "the worker %.400s%s", worker->death.detail,
-             in_a_line ? " (in the middle of an answer)" : "");
+    snprintf(line, sizeof line, "%sthe worker %.400s", in_a_line ? "in the middle of an answer " : "",
+             worker->death.detail);
     set_detail(call, line);
 }
 

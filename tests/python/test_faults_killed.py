@@ -177,7 +177,8 @@ def test_a_killed_supervisor_costs_one_trial_and_leaves_nobody(tmp_path: Path) -
         os.kill(supervisor_of(run), signal.SIGKILL)
         result = run.finish()
         assert result.code in ENDED, result.err
-        assert [t["status"] for t in trials(tmp_path / RESULTS)].count("crash") == 1
+        crashed = [trial["detail"] for trial in trials(tmp_path / RESULTS) if trial["status"] == "crash"]
+        assert crashed == ["the worker lost its supervisor, which was killed"]
         assert run.left_alive() == []
 
 

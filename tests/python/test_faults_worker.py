@@ -38,14 +38,14 @@ def statuses(folder: Path) -> list[str]:
 
 # mode, options, status of its trial, what the trial's cause says
 AT_ONCE = [
-    ("segv", [], "crash", "signal 11 (SIGSEGV)"),
+    ("segv", [], "crash", "the worker was killed by signal 11 (SIGSEGV)"),
     ("abort", [], "crash", "assertion failed: x > 0"),
-    ("exit0", [], "crash", "exited with code 0"),
+    ("exit0", [], "crash", "the worker exited with code 0"),
     ("exit3", [], "crash", "exited with code 3"),
     ("answer-exit", [], "crash", "exited with code 0"),
     ("bad-alloc", [], "oom_host", "could not allocate memory"),
     ("grandchildren-exit", [], "crash", "exited with code 5"),
-    ("half-line-exit", [], "crash", "in the middle of an answer"),
+    ("half-line-exit", [], "crash", "in the middle of an answer the worker exited with code"),
     ("long-line", [], "protocol_error", "a line that is too long"),
     ("wrong-id", [], "protocol_error", "an unknown request"),
     ("answer-twice", [], "protocol_error", "an unknown request"),
