@@ -145,7 +145,9 @@ kvat_status kvat_plan_check(const json_t *plan, kvat_error *err) {
 kvat_status kvat_plan_read(json_t **out, const char *path, kvat_error *err) {
     json_t *plan = NULL;
     kvat_status status = kvat_json_read_file(&plan, path, err);
-    if (status == KVAT_OK) status = kvat_plan_check(plan, err);
+    kvat_error why = KVAT_ERROR_INIT;
+    if (status == KVAT_OK && kvat_plan_check(plan, &why) != KVAT_OK)
+        status = kvat_fail(err, why.status, "%s: %s", path, why.message);
     if (status == KVAT_OK)
         *out = plan;
     else

@@ -198,6 +198,17 @@ def test_what_is_no_plan_is_65(text: str, tmp_path: Path) -> None:
 # ---- compare ----
 
 
+@pytest.mark.parametrize("text", ["nonsense", '{"format": "kvat-plan/9"}', json.dumps({**PLAN, "sequences": 0})], ids=range(3))
+def test_the_one_that_is_no_plan_is_named(text: str, plan: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text(text)
+    for arguments in ((plan, bad), (bad, plan)):
+        result = kvat("compare", *arguments)
+        assert result.code == 65
+        assert str(bad) in result.err
+        assert str(plan) not in result.err
+
+
 def slower(factor: float) -> dict:
     plan = copy.deepcopy(PLAN)
     ttft = plan["figures"]["cells"][0]["ttft_s"]
