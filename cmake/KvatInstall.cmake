@@ -2,7 +2,7 @@
 # Workers and the CLI install themselves; kvat finds them relative to its own place, so a prefix can be moved.
 include(CMakePackageConfigHelpers)
 
-set(KVAT_PC_LIBS_PRIVATE "-ljansson -luv -lsqlite3 -lhwloc -lsodium -lutf8proc -lpthread -ldl -lm")
+set(KVAT_PC_LIBS_PRIVATE "-llapacke -llapack -lblas -ljansson -luv -lsqlite3 -lhwloc -lsodium -lutf8proc -lpthread -ldl -lm")
 install(TARGETS kvat_shared kvat_static EXPORT kvat-targets
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT devel)
 install(DIRECTORY include/kvat DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT devel)

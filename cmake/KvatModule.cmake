@@ -54,6 +54,8 @@ function(kvat_library)
     target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                                $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
     target_link_libraries(${target} PRIVATE PkgConfig::JANSSON PkgConfig::UV PkgConfig::SQLITE PkgConfig::HWLOC
-                          PkgConfig::SODIUM PkgConfig::UTF8PROC Threads::Threads ${CMAKE_DL_LIBS} m)
+                          PkgConfig::SODIUM PkgConfig::UTF8PROC ${KVAT_LAPACK_LIBRARIES} Threads::Threads ${CMAKE_DL_LIBS} m)
+    # What is linked in from archives stays inside: a program that embeds kvat keeps its own LAPACK.
+    target_link_options(${target} PRIVATE -Wl,--exclude-libs,ALL)
   endforeach()
 endfunction()

@@ -1,0 +1,312 @@
+// The method "model": a first design, a look at every level, then runs by knowledge gradient until it is sure.
+// Knows nothing of how beliefs are formed (model_view) nor of what a failure means (ledger).
+#include <math.h>
+#include <stdlib.h>
+
+#include "model.h"
+
+enum { MOST_REPEATS = 2, LEAST_MOST_RUNS = 100, MOST_DESIGNS = 4 };
+
+typedef enum model_phase { PHASE_DESIGN, PHASE_LEVELS, PHASE_SEARCH } model_phase;
+
+typedef struct model {
+    model_space space;
+    model_belief prior;
+    model_phase phase;
+    size_t first_runs;   // of the first design
+    size_t cursor;       // over levels
+    size_t block, chunk; // a block is a proposal; a chunk is one run, since drift is modelled and not cancelled
+    size_t last;         // configuration proposed last
+    model_view decided;  // of the last decision; its variances are where the next one starts
+    bool has_decided;
+    model_view *looked; // of the last answer in between
+    kvat_search_stop stop;
+} model;
+
+static void model_free(void *state) {
+    model *m = state;
+    kvat__model_space_clear(&m->space);
+    kvat__model_belief_clear(&m->prior);
+    kvat__model_view_clear(&m->decided);
+    if (m->looked) kvat__model_view_clear(m->looked);
+    free(m->looked);
+    free(m);
+}
+
+static kvat_status model_new(void **out, const kvat__ledger *ledger, kvat_error *err) {
+    kvat_status status = KVAT_OK;
+    model *m = calloc(1, sizeof *m);
+    if (m) m->looked = calloc(1, sizeof *m->looked);
+    if (!m || !m->looked) {
+        free(m);
+        return kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate a model");
+    }
+    status = kvat__model_space_init(&m->space, &ledger->options, err);
+    if (status == KVAT_OK) status = kvat__model_belief_init(&m->prior, &m->space, err);
+    if (status != KVAT_OK) {
+        model_free(m);
+        return status;
+    }
+    m->first_runs = kvat__model_first_runs(&m->space);
+    *out = m;
+    return KVAT_OK;
+}
+
+static const model_belief *belief_of(const model *m) {
+    return m->has_decided ? &m->decided.belief : &m->prior;
+}
+
+static size_t most_runs(const model *m, const kvat__ledger *ledger) {
+    const size_t own = MOST_DESIGNS * m->first_runs > LEAST_MOST_RUNS ? MOST_DESIGNS * m->first_runs : LEAST_MOST_RUNS;
+    return ledger->options.max_trials > 0 ? ledger->options.max_trials : own;
+}
+
+/* ---- what is next ---- */
+
+typedef struct choice {
+    size_t pick[MODEL_PICKS], n;
+    size_t repeats;
+} choice;
+
+static bool retry_due(const kvat__ledger *ledger, size_t config) {
+    return ledger->tally[config].retry && kvat__ledger_survives(ledger, config);
+}
+
+static void choose_retries(choice *c, const kvat__ledger *ledger) {
+    for (size_t i = 0; i < ledger->options.n_configs && c->n < MODEL_PICKS; i++) {
+        if (retry_due(ledger, i)) c->pick[c->n++] = i;
+    }
+}
+
+static bool designing(const model *m, const kvat__ledger *ledger) {
+    return ledger->n_runs < m->first_runs && 2 * ledger->n_told < 3 * m->first_runs + 8;
+}
+
+static kvat_status choose_design(choice *c, size_t most, const model *m, const kvat__ledger *ledger, kvat_error *err) {
+    double *p_fail = calloc(m->space.n_configs, sizeof *p_fail);
+    if (!p_fail) return kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate the first design");
+    kvat_status status = kvat__model_failures(p_fail, &m->space, ledger, err);
+    if (status == KVAT_OK) status = kvat__model_design(c->pick, &c->n, most, &m->space, &m->prior, ledger, p_fail, err);
+    free(p_fail);
+    return status;
+}
+
+static kvat_status choose_first(choice *c, const model *m, const kvat__ledger *ledger, kvat_error *err) {
+    const size_t left = m->first_runs - ledger->n_runs;
+    return choose_design(c, left < MODEL_PICKS ? left : MODEL_PICKS, m, ledger, err);
+}
+
+static void choose_levels(choice *c, model *m, const kvat__ledger *ledger) {
+    const size_t found = kvat__model_unseen_level(&m->cursor, &m->space, ledger);
+    if (found != SIZE_MAX) c->pick[c->n++] = found;
+}
+
+static double noise_of(const model_belief *belief) {
+    return belief->noise[0] + belief->noise[1];
+}
+
+static kvat_status choose_by_gradient(choice *c, const model_view *view, const kvat__ledger *ledger, kvat_error *err) {
+    const double noise = noise_of(&view->belief), repeats = round(sqrt(noise) / ledger->options.delta);
+    size_t place[MODEL_PICKS];
+    c->repeats = repeats < 1 ? 1 : repeats > MOST_REPEATS ? MOST_REPEATS : (size_t)repeats;
+    const kvat_status status = kvat__model_gradient(place, &c->n, MODEL_PICKS, &view->posterior, view->p_fail,
+                                                    view->may_win, noise / (double)c->repeats, err);
+    for (size_t i = 0; status == KVAT_OK && i < c->n; i++) c->pick[i] = view->posterior.list[place[i]];
+    return status;
+}
+
+static kvat_search_stop stop_reason(const model *m, const model_view *view, const kvat__ledger *ledger) {
+    if (view->has_leader) {
+        const size_t sure = view->incumbent_kept ? view->leader : view->pick;
+        const bool ready = kvat__model_ready(ledger, view->posterior.list[sure]);
+        if (ready && kvat__ledger_candidates(ledger) == 1) return KVAT_STOP_ONE_LEFT;
+        if (ready && view->p_good[sure] >= ledger->options.p_good_target) return KVAT_STOP_CONFIDENT;
+    }
+    return ledger->n_told >= most_runs(m, ledger) ? KVAT_STOP_BUDGET : KVAT_STOP_RUNNING;
+}
+
+// Sure enough, but for runs it still owes.
+static size_t wanting(const model_view *view, const kvat__ledger *ledger) {
+    const size_t place[] = {view->has_leader ? view->pick : view->favourite, view->favourite};
+    for (size_t i = 0; view->has_favourite && i < 2; i++) {
+        const size_t config = view->posterior.list[place[i]];
+        const bool sure =
+            view->p_good[place[i]] >= ledger->options.p_good_target || kvat__ledger_candidates(ledger) == 1;
+        if (sure && !kvat__model_ready(ledger, config)) return config;
+    }
+    return SIZE_MAX;
+}
+
+static kvat_status choose_in_search(choice *c, model *m, const kvat__ledger *ledger, kvat_error *err) {
+    model_view view;
+    if (ledger->n_runs == 0) {
+        if (ledger->n_told >= most_runs(m, ledger)) m->stop = KVAT_STOP_BUDGET;
+        return m->stop == KVAT_STOP_RUNNING ? choose_design(c, MODEL_PICKS, m, ledger, err) : KVAT_OK;
+    }
+    kvat_status status = kvat__model_view_make(&view, &m->space, belief_of(m), ledger, err);
+    if (status != KVAT_OK) return status;
+    const kvat_search_stop stop = stop_reason(m, &view, ledger);
+    const size_t wanted = wanting(&view, ledger);
+    if (stop == KVAT_STOP_RUNNING && wanted != SIZE_MAX)
+        c->pick[c->n++] = wanted;
+    else if (stop == KVAT_STOP_RUNNING && view.has_favourite)
+        status = choose_by_gradient(c, &view, ledger, err);
+    if (status == KVAT_OK && stop == KVAT_STOP_RUNNING && c->n == 0)
+        status = choose_design(c, MODEL_PICKS, m, ledger, err);
+    if (status != KVAT_OK) {
+        kvat__model_view_clear(&view);
+        return status;
+    }
+    kvat__model_view_clear(&m->decided);
+    m->decided = view;
+    m->has_decided = true;
+    m->stop = stop;
+    return KVAT_OK;
+}
+
+static kvat_status choose(choice *c, model *m, const kvat__ledger *ledger, kvat_error *err) {
+    kvat_status status = KVAT_OK;
+    if (ledger->n_told == 0) {
+        c->pick[c->n++] = 0;
+        return KVAT_OK;
+    }
+    choose_retries(c, ledger);
+    if (c->n == 0 && m->phase == PHASE_DESIGN && designing(m, ledger)) status = choose_first(c, m, ledger, err);
+    if (status != KVAT_OK || c->n > 0) return status;
+    if (m->phase == PHASE_DESIGN) m->phase = PHASE_LEVELS;
+    if (m->phase == PHASE_LEVELS) choose_levels(c, m, ledger);
+    if (c->n > 0) return KVAT_OK;
+    m->phase = PHASE_SEARCH;
+    return choose_in_search(c, m, ledger, err);
+}
+
+/* ---- the proposal ---- */
+
+// Each next one is the cheapest to change to from the one before.
+static void order_by_scope(choice *c, const model *m) {
+    size_t at = m->last;
+    for (size_t i = 0; i < c->n; i++) {
+        size_t nearest = i;
+        for (size_t j = i + 1; j < c->n; j++) {
+            if (kvat__model_distance(&m->space, at, c->pick[j]) < kvat__model_distance(&m->space, at, c->pick[nearest]))
+                nearest = j;
+        }
+        const size_t held = c->pick[nearest];
+        c->pick[nearest] = c->pick[i];
+        at = c->pick[i] = held;
+    }
+}
+
+static void open_choice(choice *c, model *m, kvat__ledger *ledger) {
+    kvat_search_trial plan[MODEL_PICKS * MOST_REPEATS];
+    size_t n = 0;
+    order_by_scope(c, m);
+    for (size_t i = 0; i < c->n; i++) {
+        for (size_t r = 0; r < c->repeats; r++) {
+            const bool fresh = r == 0 && ledger->tally[c->pick[i]].fresh_process;
+            plan[n++] = (kvat_search_trial){c->pick[i], m->chunk++, m->block, fresh};
+        }
+    }
+    const size_t left = most_runs(m, ledger) > ledger->n_told ? most_runs(m, ledger) - ledger->n_told : 0;
+    if (ledger->options.max_trials > 0 && n > left) n = left;
+    if (n > 0) m->last = plan[n - 1].config;
+    m->block++;
+    kvat__ledger_open(ledger, plan, n);
+}
+
+static kvat_status model_propose(void *state, kvat__ledger *ledger, kvat_error *err) {
+    model *m = state;
+    choice c = {.repeats = 1};
+    kvat_status status = kvat__ledger_reserve(ledger, MODEL_PICKS * MOST_REPEATS, err);
+    if (status != KVAT_OK) return status;
+    const size_t limit = ledger->options.max_trials;
+    if (m->stop == KVAT_STOP_RUNNING && kvat__ledger_candidates(ledger) == 0) m->stop = KVAT_STOP_INFEASIBLE;
+    if (m->stop == KVAT_STOP_RUNNING && limit > 0 && ledger->n_told >= limit) m->stop = KVAT_STOP_BUDGET;
+    if (m->stop == KVAT_STOP_RUNNING) status = choose(&c, m, ledger, err);
+    if (status != KVAT_OK) return status;
+    if (m->stop == KVAT_STOP_RUNNING && c.n == 0) m->stop = KVAT_STOP_BUDGET;
+    if (m->stop != KVAT_STOP_RUNNING)
+        kvat__ledger_open(ledger, NULL, 0);
+    else
+        open_choice(&c, m, ledger);
+    return KVAT_OK;
+}
+
+static void model_tell(void *state, const kvat__ledger *ledger, const kvat_search_result *result) {
+    (void)state, (void)ledger, (void)result; // everything is read off the ledger when the next runs are due
+}
+
+/* ---- the answer ---- */
+
+static kvat_status view_now(const model_view **out, const model *m, const kvat__ledger *ledger, kvat_error *err) {
+    if (m->has_decided && m->decided.n_told == ledger->n_told) {
+        *out = &m->decided;
+        return KVAT_OK;
+    }
+    if (m->looked->n_told != ledger->n_told) {
+        model_view view;
+        const kvat_status status = kvat__model_view_make(&view, &m->space, belief_of(m), ledger, err);
+        if (status != KVAT_OK) return status;
+        kvat__model_view_clear(m->looked);
+        *m->looked = view;
+    }
+    *out = m->looked;
+    return KVAT_OK;
+}
+
+// Before the first design is whole its variances are not to be trusted, and no confidence is claimed.
+static bool may_claim(const model *m, const kvat__ledger *ledger) {
+    return m->phase == PHASE_SEARCH || kvat__ledger_candidates(ledger) == 1;
+}
+
+static void fill_answer(kvat_search_answer *out, kvat_search_standing *standing, const model *m, const model_view *view,
+                        const kvat__ledger *ledger) {
+    const bool claim = may_claim(m, ledger);
+    out->sigma = view->rows.n > 1 ? sqrt(noise_of(&view->belief)) : NAN;
+    for (size_t i = 0; !claim && i < ledger->options.n_configs; i++) standing[i].p_good = 0;
+    out->has_leader = view->has_leader;
+    if (!view->has_leader) return;
+    out->leader = view->posterior.list[view->pick];
+    out->p_good = claim ? view->p_good[view->pick] : 0;
+    out->p_best = claim ? view->p_best[view->pick] : 0;
+    out->incumbent_kept = view->incumbent_kept;
+}
+
+static kvat_status model_answer(kvat_search_answer *out, kvat_search_standing *standing, const void *state,
+                                const kvat__ledger *ledger, kvat_error *err) {
+    const model *m = state;
+    const model_view *view;
+    out->stop = m->stop;
+    for (size_t i = 0; i < ledger->options.n_configs; i++)
+        standing[i] = (kvat_search_standing){.gain = {NAN, NAN, NAN}};
+    if (ledger->n_runs == 0) return KVAT_OK;
+    kvat_status status = view_now(&view, m, ledger, err);
+    if (status == KVAT_OK) status = kvat__model_view_gains(standing, view, &m->space, ledger, err);
+    if (status != KVAT_OK) return status;
+    fill_answer(out, standing, m, view, ledger);
+    return KVAT_OK;
+}
+
+// What simulated searches of bench/search take beyond the first design.
+static kvat_search_outlook model_outlook(const void *state, const kvat__ledger *ledger) {
+    const model *m = state;
+    kvat_search_outlook outlook = {0, 0, 0};
+    if (m->stop != KVAT_STOP_RUNNING) return outlook;
+    const size_t told = ledger->n_told, first = m->first_runs, likely = first + first / 2, firm = 2 * first + first / 2;
+    const size_t most = most_runs(m, ledger);
+    outlook.first_guess = first > told ? first - told : 0;
+    outlook.likely = likely > told ? likely - told : 0;
+    outlook.firm = firm > told ? firm - told : 0;
+    if (most > told && outlook.firm > most - told) outlook.firm = most - told;
+    return outlook;
+}
+
+const kvat_search_method kvat__model = {
+    .name = "model",
+    .new = model_new,
+    .free = model_free,
+    .propose = model_propose,
+    .tell = model_tell,
+    .answer = model_answer,
+    .outlook = model_outlook,
+};
