@@ -24,7 +24,6 @@ static void check_config(const kvat_space *space, size_t config) {
     check(kvat_space_identity(hex, space, config, NULL) == KVAT_OK);
     kvat_space_label(&label, space, config);
     check(kvat_buf_status(&label, NULL) == KVAT_OK);
-    check(kvat_space_distance(space, 0, config) <= KVAT_SCOPE_PROCESS);
     kvat_buf_clear(&label);
     json_decref(effective);
     json_decref(settings);

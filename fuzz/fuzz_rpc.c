@@ -26,7 +26,7 @@ static void write_back(const kvat__message *m) {
     } else if (m->result) {
         kvat__put_result(&out, m->id, m->result);
     } else {
-        kvat__put_notification(&out, m->method, m->params);
+        kvat__put_request(&out, 1, m->method, m->params);
     }
     if (kvat_buf_status(&out, NULL) != KVAT_OK) abort();
     if (kvat__message_read(&again, out.bytes, out.length - 1, &code, &id, NULL) != KVAT_OK) abort();

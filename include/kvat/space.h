@@ -106,8 +106,6 @@ KVAT_EXTERN bool kvat_space_lossy(const kvat_space *space, size_t config);
 KVAT_EXTERN bool kvat_space_lossier(const kvat_space *space, size_t config);
 /** How many knobs differ from configuration 0. */
 KVAT_EXTERN size_t kvat_space_changes(const kvat_space *space, size_t config);
-/** Costliest scope in which two configurations differ; KVAT_SCOPE_REQUEST also when they are equal. */
-KVAT_EXTERN kvat_scope kvat_space_distance(const kvat_space *space, size_t a, size_t b);
 /** Removes configurations for which `drop[config]` is true (never number 0 unless told so: then 0 becomes what was
  * first after it). Indices close up. `drop` has kvat_space_count() places. When all are to go, nothing happens: a space
  * is never empty. */
@@ -118,8 +116,6 @@ typedef struct kvat_space_left_out {
     size_t constrained, equal; /**< configurations: forbidden by `requires`; the same in force as another */
 } kvat_space_left_out;
 KVAT_EXTERN kvat_space_left_out kvat_space_skipped(const kvat_space *space);
-/** True when the knob takes more than one value in the space. */
-KVAT_EXTERN bool kvat_space_tuned(const kvat_space *space, size_t knob);
 
 /** Settings of a configuration as a JSON object {name: string or integer}, of one scope or (scope < 0) of all. New
  * reference. */

@@ -39,7 +39,6 @@ KVAT_EXTERN double kvat_mean(const double *x, size_t n);
 KVAT_EXTERN double kvat_sd(const double *x, size_t n);                 /**< n − 1 in the denominator; NaN for n < 2 */
 KVAT_EXTERN double kvat_quantile(const double *x, size_t n, double p); /**< Hyndman–Fan type 7 */
 KVAT_EXTERN double kvat_median(const double *x, size_t n);
-KVAT_EXTERN double kvat_mad_sigma(const double *x, size_t n); /**< 1.4826 × median absolute deviation from the median */
 
 /* ---- distributions ---- */
 KVAT_EXTERN double kvat_student_cdf(double t, double dof);
@@ -56,8 +55,6 @@ KVAT_EXTERN kvat_interval kvat_paired_interval(const double *differences, size_t
  * trimmed: without it the interval misses the truth of normal samples of 6 to 12 up to a fifth more often than said (by
  * simulation, trim = 1). n − 2·trim ≥ 2; trim = 0 is kvat_paired_interval(). */
 KVAT_EXTERN kvat_interval kvat_trimmed_interval(const double *x, size_t n, size_t trim, double level);
-/** Percentile bootstrap of the median (B. Efron 1979), `draws` resamples. */
-KVAT_EXTERN kvat_interval kvat_bootstrap_median(const double *x, size_t n, double level, size_t draws, uint64_t seed);
 
 /*
  * ---- anchored fit: y = arm + chunk + ε ----

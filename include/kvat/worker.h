@@ -54,8 +54,7 @@ typedef enum kvat_call_outcome {
 typedef enum kvat_death_kind {
     KVAT_DEATH_EXIT,   /**< exited with `code` */
     KVAT_DEATH_SIGNAL, /**< killed by signal `code` */
-    KVAT_DEATH_OOM,    /**< killed by the kernel for memory, or hit its memory limit */
-    KVAT_DEATH_SPAWN   /**< could not be started: `detail` */
+    KVAT_DEATH_OOM     /**< killed by the kernel for memory, or hit its memory limit */
 } kvat_death_kind;
 
 typedef struct kvat_death {

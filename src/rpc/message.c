@@ -137,14 +137,6 @@ void kvat__put_request(kvat_buf *out, int64_t id, const char *method, const json
     kvat_buf_puts(out, "}\n");
 }
 
-void kvat__put_notification(kvat_buf *out, const char *method, const json_t *params) {
-    kvat_buf_puts(out, "{\"jsonrpc\":\"2.0\",\"method\":");
-    kvat_escape_json(out, method);
-    kvat_buf_puts(out, ",\"params\":");
-    put_json(out, params);
-    kvat_buf_puts(out, "}\n");
-}
-
 void kvat__put_result(kvat_buf *out, const json_t *id, const json_t *result) {
     kvat_buf_puts(out, "{\"id\":");
     put_id(out, id);

@@ -34,7 +34,6 @@ void kvat__error_read(int *code, kvat_fault *fault, const json_t *error);
 
 /* Writers append one line with its '\n'. A NULL `id` is written as null. */
 void kvat__put_request(kvat_buf *out, int64_t id, const char *method, const json_t *params);
-void kvat__put_notification(kvat_buf *out, const char *method, const json_t *params);
 void kvat__put_result(kvat_buf *out, const json_t *id, const json_t *result);
 void kvat__put_error(kvat_buf *out, const json_t *id, int code, const kvat_fault *fault);
 

@@ -77,22 +77,6 @@ size_t kvat_space_changes(const kvat_space *space, size_t config) {
     return changes;
 }
 
-kvat_scope kvat_space_distance(const kvat_space *space, size_t a, size_t b) {
-    const uint16_t *one = kvat_space_levels(space, a), *other = kvat_space_levels(space, b);
-    kvat_scope costliest = KVAT_SCOPE_REQUEST;
-    for (size_t i = 0; i < space->n_knobs; i++) {
-        kvat_scope scope = space->knobs->knobs[i].scope;
-        if (one[i] != other[i] && scope > costliest) costliest = scope;
-    }
-    return costliest;
-}
-
-bool kvat_space_tuned(const kvat_space *space, size_t knob) {
-    for (size_t i = 1; i < space->count; i++)
-        if (kvat_space_levels(space, i)[knob] != space->levels[knob]) return true;
-    return false;
-}
-
 static size_t count_kept(const kvat_space *space, const bool *drop) {
     size_t kept = 0;
     for (size_t i = 0; i < space->count; i++) kept += !drop[i];

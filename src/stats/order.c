@@ -72,17 +72,6 @@ double kvat_median(const double *x, size_t n) {
     return kvat_quantile(x, n, 0.5);
 }
 
-double kvat_mad_sigma(const double *x, size_t n) {
-    double *deviations = sorted_copy(x, n);
-    if (!deviations) return NAN;
-    const double median = kvat__quantile_sorted(deviations, n, 0.5);
-    for (size_t i = 0; i < n; i++) deviations[i] = fabs(deviations[i] - median);
-    kvat__sort(deviations, n);
-    const double result = 1.4826 * kvat__quantile_sorted(deviations, n, 0.5);
-    free(deviations);
-    return result;
-}
-
 kvat_interval kvat_paired_interval(const double *differences, size_t n, double level) {
     return kvat_trimmed_interval(differences, n, 0, level);
 }
@@ -111,29 +100,5 @@ kvat_interval kvat_trimmed_interval(const double *x, size_t n, size_t trim, doub
     kvat__sort(values, n);
     const kvat_interval result = trimmed_interval(values, n, trim, level);
     if (values != few) free(values);
-    return result;
-}
-
-static double resampled_median(double *resample, const double *x, size_t n, kvat_rng *rng) {
-    for (size_t i = 0; i < n; i++) resample[i] = x[kvat_rng_below(rng, n)];
-    kvat__sort(resample, n);
-    return kvat__quantile_sorted(resample, n, 0.5);
-}
-
-kvat_interval kvat_bootstrap_median(const double *x, size_t n, double level, size_t draws, uint64_t seed) {
-    if (n == 0 || draws == 0 || !(level > 0 && level < 1) || any_nan(x, n)) return NO_INTERVAL;
-    kvat_interval result = NO_INTERVAL;
-    double *resample = calloc(n, sizeof *resample), *medians = calloc(draws, sizeof *medians);
-    if (!resample || !medians) goto done;
-    kvat_rng rng;
-    kvat_rng_seed(&rng, seed);
-    for (size_t i = 0; i < draws; i++) medians[i] = resampled_median(resample, x, n, &rng);
-    kvat__sort(medians, draws);
-    result.value = kvat_median(x, n);
-    result.low = kvat__quantile_sorted(medians, draws, 0.5 - level / 2);
-    result.high = kvat__quantile_sorted(medians, draws, 0.5 + level / 2);
-done:
-    free(resample);
-    free(medians);
     return result;
 }

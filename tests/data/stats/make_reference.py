@@ -51,7 +51,6 @@ def samples(rng):
         n = len(x)
         sd = np.std(x, ddof=1) if n > 1 else np.nan
         q = [np.quantile(x, p, method="linear") for p in (0.05, 0.5, 0.95)]
-        mad = 1.4826 * stats.median_abs_deviation(x)
         t = stats.t.interval(0.95, n - 1, np.mean(x), stats.sem(x)) if n > 1 else (np.nan, np.nan)
         trimmed, center = (np.nan, np.nan), np.nan
         if n >= 4:  # one value off each end
@@ -60,9 +59,9 @@ def samples(rng):
             kept = n - 2  # Tukey and McLaughlin: SciPy's own trimmed_stde divides by kept / sqrt(n), which is narrower
             error = np.sqrt((n - 1) * np.var(winsorised, ddof=1) / (kept * (kept - 1)))
             trimmed = stats.t.interval(0.9, kept - 1.5, center, error)  # half a degree less: see stats.h
-        values = [np.mean(x), sd, *q, mad, *t, center, *trimmed]
+        values = [np.mean(x), sd, *q, *t, center, *trimmed]
         rows.append(f"{{sample_{i}, {n}, " + ", ".join(number(float(v)) for v in values) + "}")
-    fields = "mean, sd, q05, q50, q95, mad, low, high, trimmed, trimmed_low, trimmed_high"
+    fields = "mean, sd, q05, q50, q95, low, high, trimmed, trimmed_low, trimmed_high"
     out.append(
         f"static const struct {{\n    const double *x;\n    size_t n;\n    double {fields};\n}} samples[] = {{\n    "
         + ",\n    ".join(rows) + ",\n};\n"

@@ -146,7 +146,6 @@ static void fixed_settings_hold_everywhere_even_lossy_ones(void **state) {
     assert_true(kvat_space_lossy(space, 0));
     assert_false(kvat_space_lossier(space, 0)); /* asked for outright */
     assert_int_equal(kvat_space_levels(space, 0)[TYPE_V], 1);
-    assert_false(kvat_space_tuned(space, TYPE_V));
     kvat_space_free(space);
     kvat_knobs_free(knobs);
 }
@@ -331,21 +330,6 @@ static void equal_combinations_do_not_count_against_the_limit(void **state) {
     kvat_knobs_free(knobs);
 }
 
-static void distance_is_the_costliest_scope_that_differs(void **state) {
-    (void)state;
-    kvat_setting set[] = {{"flash-attn", "on"}}, sweep[] = {{"repack", NULL}};
-    kvat_knobs *knobs = knobs_of(engine_json);
-    kvat_space *space = space_of(knobs, &(kvat_space_request){.set = set, .n_set = 1, .sweep = sweep, .n_sweep = 1});
-    /* default, ubatch-size 128, threads 1, repack off, … */
-    assert_int_equal(kvat_space_distance(space, 0, 0), KVAT_SCOPE_REQUEST);
-    assert_int_equal(kvat_space_distance(space, 0, 1), KVAT_SCOPE_CONTEXT);
-    assert_int_equal(kvat_space_distance(space, 0, 2), KVAT_SCOPE_REQUEST);
-    assert_int_equal(kvat_space_distance(space, 0, 3), KVAT_SCOPE_MODEL);
-    assert_int_equal(kvat_space_distance(space, 3, 1), KVAT_SCOPE_MODEL);
-    kvat_space_free(space);
-    kvat_knobs_free(knobs);
-}
-
 static void removal_closes_up_and_labels_stay_relative_to_the_default(void **state) {
     (void)state;
     kvat_knobs *knobs = knobs_of(engine_json);
@@ -357,8 +341,9 @@ static void removal_closes_up_and_labels_stay_relative_to_the_default(void **sta
     free(labels);
     assert_int_equal(kvat_space_changes(space, 0), 0);
     assert_int_equal(kvat_space_changes(space, 1), 1);
-    assert_true(kvat_space_tuned(space, UBATCH));
-    assert_false(kvat_space_tuned(space, THREADS));
+    const uint16_t *first = kvat_space_levels(space, 0), *second = kvat_space_levels(space, 1);
+    assert_int_not_equal(first[UBATCH], second[UBATCH]);
+    assert_int_equal(first[THREADS], second[THREADS]);
     bool all[2] = {true, true};
     kvat_space_remove(space, all);
     assert_int_equal(kvat_space_count(space), 2);
@@ -469,7 +454,6 @@ int main(void) {
         cmocka_unit_test(long_lists_of_values_are_cut_in_messages),
         cmocka_unit_test(as_many_as_allowed_are_listed),
         cmocka_unit_test(equal_combinations_do_not_count_against_the_limit),
-        cmocka_unit_test(distance_is_the_costliest_scope_that_differs),
         cmocka_unit_test(removal_closes_up_and_labels_stay_relative_to_the_default),
         cmocka_unit_test(settings_are_given_by_scope_or_all),
         cmocka_unit_test(identity_is_the_hash_of_the_settings),
