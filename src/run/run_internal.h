@@ -48,6 +48,11 @@ bool kvat__job_eligible(const kvat__job *job, size_t config);
 /** Settings objects of every configuration. New reference. */
 kvat_status kvat__job_space_json(json_t **out, const kvat__job *job, kvat_error *err);
 
+/* ---- argv.c ---- */
+/** A command line, NULL-terminated or NULL, as it may be told: it names neither the user nor a host. New reference,
+ * NULL without memory. */
+json_t *kvat__argv_json(const char *const *argv);
+
 /* ---- drive.c: which measurement next, by search, confirmation and budget; no I/O ---- */
 
 /** One measurement to make. */
