@@ -1,11 +1,13 @@
-// kvat_bench_search: the race and the confirmation over thousands of simulated machines; text on stderr, JSON on
-// stdout. Knows the library by its public headers alone, and takes no options: its figures are to be compared between
-// versions.
+// kvat_bench_search: searches over thousands of simulated machines; text on stderr, JSON on stdout. Without options the
+// race and the confirmation, whose figures are to be compared between versions; with options any method, space and
+// noise (compare.h). Knows the library by its public headers alone.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
+#include "compare.h"
 #include "world.h"
 
 #ifndef WORLDS
@@ -161,7 +163,7 @@ static void print_json(const tally *t, world_noise noise) {
         t->claim_error / t->confirmed, t->slower, 1e3 * t->decision_s / t->decisions);
 }
 
-int main(void) {
+static int race_everywhere(void) {
     for (world_noise noise = 0; noise < NOISE_COUNT; noise++) {
         tally *t = calloc(1, sizeof *t);
         if (!t) return 1;
@@ -178,4 +180,40 @@ int main(void) {
     }
     printf("]\n");
     return 0;
+}
+
+static int usage(void) {
+    fprintf(stderr, "usage: kvat_bench_search [--method race|model] [--space 24|480|1440|4800] [--noise KIND[,KIND…]]\n"
+                    "                         [--worlds N] [--seed N] [--confirm joined|pairs|none] [--trace FILE]\n"
+                    "noise: quiet, desktop, noisy, heavy, step, trace\n");
+    return 2;
+}
+
+static bool read_option(compare_options *o, const char *name, const char *value) {
+    if (strcmp(name, "--method") == 0)
+        o->method = value;
+    else if (strcmp(name, "--space") == 0)
+        o->space = strtoul(value, NULL, 10);
+    else if (strcmp(name, "--noise") == 0)
+        o->noises = value;
+    else if (strcmp(name, "--worlds") == 0)
+        o->worlds = strtoul(value, NULL, 10);
+    else if (strcmp(name, "--seed") == 0)
+        o->seed = strtoul(value, NULL, 10);
+    else if (strcmp(name, "--confirm") == 0)
+        o->confirm = value;
+    else if (strcmp(name, "--trace") == 0)
+        o->trace = value;
+    else
+        return false;
+    return true;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 1) return race_everywhere();
+    compare_options options = COMPARE_OPTIONS_INIT;
+    for (int i = 1; i < argc; i += 2) {
+        if (i + 1 == argc || !read_option(&options, argv[i], argv[i + 1])) return usage();
+    }
+    return compare_all(&options) ? 0 : 1;
 }
