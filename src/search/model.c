@@ -5,7 +5,7 @@
 
 #include "model.h"
 
-enum { MOST_REPEATS = 2, LEAST_MOST_RUNS = 100, MOST_DESIGNS = 4 };
+enum { MOST_REPEATS = 2, LEAST_MOST_RUNS = 180, MOST_DESIGNS = 5 };
 
 typedef enum model_phase { PHASE_DESIGN, PHASE_LEVELS, PHASE_SEARCH } model_phase;
 
