@@ -128,6 +128,7 @@ typedef struct kvat_outcome {
     double anchor_spread; /**< residual sd of the anchors' score, as a ratio; NaN */
     bool noisy;           /**< anchor_spread above 5 %: said at the top of every output */
     char *peak_source;    /**< where peaks were read from; of devices when it begins with KVAT_PEAK_OF_DEVICES */
+    bool mixed_sources;   /**< not all from one: peaks are of no one kind, are not compared, and `peak_source` is "" */
     char **warnings;      /**< sentences for the top of the report */
     size_t n_warnings;
 } kvat_outcome;

@@ -49,9 +49,11 @@ typedef struct kvat_plan_conditions {
 // clang-format off
 #define KVAT_PLAN_CONDITIONS_INIT {-1, -1, -1, NULL, NULL}
 // clang-format on
-/** Settings to use under `conditions`: the plan's own, or those of the first rule that fires (*rule = its index, else
- * −1) and whose settings the engine offers, as far as known. Borrowed. `advice` receives a sentence when a rule advises
- * or nothing that the engine offers is left, NULL otherwise (borrowed). */
+/** Settings to use under `conditions`: the plan's own, or those of the first rule that fires and whose settings the
+ * engine offers, as far as known. Borrowed. *rule is the index of the rule that they are of; where they are the plan's
+ * own, that of the first rule that fires and only advises; else −1. `advice` receives a sentence when a rule advises,
+ * when nothing that the engine offers is left, or when what it offers does not fit into memory, NULL otherwise
+ * (borrowed). */
 KVAT_EXTERN kvat_status kvat_plan_resolve(const json_t **settings, int *rule, const char **advice, const json_t *plan,
                                           const kvat_plan_conditions *conditions, kvat_error *err);
 

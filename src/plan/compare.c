@@ -93,6 +93,8 @@ static const char *why_not(const json_t *base, const json_t *candidate) {
     if (!same_model(base, candidate)) return "they are for different models";
     if (!same_workload(base, candidate)) return "they were measured under different workloads";
     if (!same(machine_of(base), machine_of(candidate))) return "they were measured on different machines";
+    if (json_is_null(path_of(base, "memory", "source")) || json_is_null(path_of(candidate, "memory", "source")))
+        return "the memory of one of them was read now from one source, now from another";
     if (!same(path_of(base, "memory", "source"), path_of(candidate, "memory", "source")))
         return "their memory was read from different sources";
     if (measured_once(base) || measured_once(candidate))

@@ -13,8 +13,14 @@ static const double memory_margin = 1.05;
 static const double memory_step = 0.99;
 enum { memory_steps = 3, unsupported_rules = 8 };
 
-bool kvat__is_of_devices(const char *peak_source) {
-    return peak_source && strncmp(peak_source, KVAT_PEAK_OF_DEVICES, sizeof KVAT_PEAK_OF_DEVICES - 1) == 0;
+kvat__memory_kind kvat__memory_of_source(const char *peak_source) {
+    if (!peak_source || !*peak_source) return KVAT__MEMORY_UNKNOWN;
+    bool of_devices = strncmp(peak_source, KVAT_PEAK_OF_DEVICES, sizeof KVAT_PEAK_OF_DEVICES - 1) == 0;
+    return of_devices ? KVAT__MEMORY_DEVICES : KVAT__MEMORY_HOST;
+}
+
+kvat__memory_kind kvat__memory_of_plan(const json_t *plan) {
+    return kvat__memory_of_source(kvat__text_of(json_object_get(plan, "memory"), "source"));
 }
 
 static int64_t needed_bytes(const kvat_entry *entry) {
@@ -123,9 +129,9 @@ static void add_memory_rule(kvat__builder *rules, const char *name, const kvat_e
 static void add_memory_rules(kvat__builder *rules, const kvat_outcome *outcome, const kvat_entry *best) {
     const kvat_entry *steps[memory_steps + 1] = {best};
     size_t n = 1;
-    const char *name =
-        kvat__is_of_devices(outcome->peak_source) ? "free_device_memory_below_bytes" : "free_memory_below_bytes";
-    if (best->peak_bytes <= 0) return;
+    kvat__memory_kind kind = kvat__memory_of_source(outcome->peak_source);
+    const char *name = kind == KVAT__MEMORY_DEVICES ? "free_device_memory_below_bytes" : "free_memory_below_bytes";
+    if (best->peak_bytes <= 0 || kind == KVAT__MEMORY_UNKNOWN || outcome->mixed_sources) return;
     while (n <= memory_steps) {
         const kvat_entry *next = best_smaller(outcome, best, steps[n - 1]->peak_bytes);
         if (!next) break;
@@ -268,22 +274,71 @@ static bool holds(const json_t *when, const kvat_plan_conditions *conditions) {
 typedef struct verdict {
     const json_t *use;
     const char *advice;
-    int rule;
+    int rule;          /* whose `use` was taken; without one, the first that advises; else −1 */
+    bool too_little;   /* a rule says that nothing measured fits into memory */
+    bool fitting_lost; /* the first rule about memory that holds has what fits, but it is not offered */
 } verdict;
+
+static bool is_about_memory(const json_t *when) {
+    return json_object_get(when, "free_memory_below_bytes") || json_object_get(when, "free_device_memory_below_bytes");
+}
+
+static void take_advice(verdict *v, const json_t *rule, int index) {
+    bool memory = is_about_memory(json_object_get(rule, "when"));
+    if (!v->advice || (memory && !v->too_little)) v->advice = json_string_value(json_object_get(rule, "advise"));
+    if (v->rule < 0) v->rule = index;
+    v->too_little |= memory;
+}
+
+static void take_settings(verdict *v, const json_t *rule, int index, const json_t *knobs) {
+    const json_t *use = json_object_get(rule, "use");
+    if (v->use) return;
+    if (are_offered(knobs, use)) {
+        v->use = use;
+        v->rule = index;
+    } else { /* it would not start */
+        v->fitting_lost |= is_about_memory(json_object_get(rule, "when"));
+    }
+}
 
 static verdict judge(const json_t *rules, const kvat_plan_conditions *conditions) {
     verdict v = {.rule = -1};
     size_t i;
     json_t *each;
     json_array_foreach((json_t *)rules, i, each) {
-        const json_t *use = json_object_get(each, "use");
         if (!holds(json_object_get(each, "when"), conditions)) continue;
-        if (!are_offered(conditions->knobs, use)) continue; /* it would not start */
-        if (v.rule < 0) v.rule = (int)i;
-        if (!v.use) v.use = use;
-        if (!v.advice) v.advice = json_string_value(json_object_get(each, "advise"));
+        if (json_object_get(each, "use"))
+            take_settings(&v, each, (int)i, conditions->knobs);
+        else
+            take_advice(&v, each, (int)i);
     }
     return v;
+}
+
+/* A rule's settings have figures of their own, or none: the plan's would be false for them. */
+const json_t *kvat__figures_of(const json_t *plan, const json_t *settings) {
+    size_t i;
+    json_t *each;
+    if (!settings || json_equal(settings, json_object_get(plan, "settings"))) return json_object_get(plan, "figures");
+    json_array_foreach(json_object_get(plan, "alternatives"), i, each) {
+        if (json_equal(json_object_get(each, "settings"), settings)) return each;
+    }
+    return NULL;
+}
+
+static int64_t free_bytes(const json_t *plan, const kvat_plan_conditions *conditions) {
+    kvat__memory_kind kind = kvat__memory_of_plan(plan);
+    if (kind == KVAT__MEMORY_UNKNOWN) return -1;
+    return kind == KVAT__MEMORY_HOST ? conditions->free_memory_bytes : conditions->free_device_memory_bytes;
+}
+
+/* By their measured peak. Where that or the free memory is not known, only those are doubted that stand in for what
+ * fits. */
+static bool may_fit(const verdict *v, const json_t *plan, const json_t *settings,
+                    const kvat_plan_conditions *conditions) {
+    double peak = json_number_value(json_object_get(kvat__figures_of(plan, settings), "peak_bytes"));
+    int64_t available = free_bytes(plan, conditions);
+    return peak > 0 && available >= 0 ? peak * memory_margin <= (double)available : !v->fitting_lost;
 }
 
 kvat_status kvat_plan_resolve(const json_t **settings, int *rule, const char **advice, const json_t *plan,
@@ -291,11 +346,17 @@ kvat_status kvat_plan_resolve(const json_t **settings, int *rule, const char **a
     static const char none_left[] =
         "the engine here offers neither all settings of the plan nor a measured stand-in for them: measure again with "
         "kvat tune";
+    static const char none_fits[] =
+        "what would fit into the free memory is not offered by the engine here, and these settings may need more: "
+        "measure again with kvat tune";
     kvat_status status = kvat_plan_check(plan, err);
     if (status != KVAT_OK) return status;
     verdict v = judge(json_object_get(plan, "fallback"), conditions);
     *settings = v.use ? v.use : json_object_get(plan, "settings");
-    if (!are_offered(conditions->knobs, *settings)) v.advice = none_left;
+    if (!are_offered(conditions->knobs, *settings))
+        v.advice = none_left;
+    else if (conditions->knobs && !v.too_little && !may_fit(&v, plan, *settings, conditions))
+        v.advice = none_fits;
     if (rule) *rule = v.rule;
     if (advice) *advice = v.advice;
     return KVAT_OK;

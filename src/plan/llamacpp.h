@@ -48,8 +48,6 @@ kvat_status kvat__llamacpp_settings(kvat__settings *out, const json_t *plan, con
 /** Lines that say what the file is, each begun with `mark` ("#", ";"). */
 void kvat__llamacpp_header(kvat_buf *out, const json_t *plan, const kvat_snippet_target *target, const char *mark,
                            const char *what);
-/** Measured figures of the settings that are written; NULL when there are none. */
-const json_t *kvat__llamacpp_figures(const json_t *plan, const kvat_snippet_target *target);
 /** A comment for every setting that could not be written. */
 void kvat__llamacpp_unknown(kvat_buf *out, const kvat__settings *settings, const char *indent, const char *mark);
 

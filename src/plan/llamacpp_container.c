@@ -104,10 +104,9 @@ static int64_t memory_mib(const json_t *figures) {
     return peak > 0 && peak < 1e15 ? (int64_t)ceil(peak * 1.1 / 1048576.0) : 0;
 }
 
-/* A container's limit is on the host's memory, of which a peak of devices says nothing. */
+/* A container's limit is on the host's memory: a peak of devices, or of who knows which, says nothing about that. */
 static void put_resources(kvat_buf *out, const json_t *plan, const json_t *figures) {
-    const char *source = kvat__text_of(json_object_get(plan, "memory"), "source");
-    long long mib = kvat__is_of_devices(source) ? 0 : memory_mib(figures);
+    long long mib = kvat__memory_of_plan(plan) == KVAT__MEMORY_HOST ? memory_mib(figures) : 0;
     if (mib > 0)
         kvat_buf_printf(out,
                         "          resources:\n            requests:\n              memory: \"%lldMi\"\n"
@@ -134,7 +133,7 @@ kvat_status kvat__llamacpp_put_k8s(kvat_buf *out, const json_t *plan, const kvat
                   "          env:\n");
     put_variables(out, plan, &settings, put_k8s_variable);
     put_arguments(out, &settings, "          args: [");
-    put_resources(out, plan, kvat__llamacpp_figures(plan, target));
+    put_resources(out, plan, kvat__figures_of(plan, target->settings));
     kvat_buf_puts(out,
                   "          volumeMounts:\n            - name: model\n              mountPath: /models/model.gguf\n"
                   "              subPath: ");

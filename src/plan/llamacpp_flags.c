@@ -152,19 +152,8 @@ static void put_workload_line(kvat_buf *out, const json_t *plan, const char *mar
     put_made_line(out, mark, "workload", &text);
 }
 
-/* A rule's settings have figures of their own, or none: the plan's would be false for them. */
 static bool by_rule(const json_t *plan, const kvat_snippet_target *target) {
     return target->settings && !json_equal(target->settings, json_object_get(plan, "settings"));
-}
-
-const json_t *kvat__llamacpp_figures(const json_t *plan, const kvat_snippet_target *target) {
-    size_t i;
-    json_t *each;
-    if (!by_rule(plan, target)) return json_object_get(plan, "figures");
-    json_array_foreach(json_object_get(plan, "alternatives"), i, each) {
-        if (json_equal(json_object_get(each, "settings"), target->settings)) return each;
-    }
-    return NULL;
 }
 
 static void put_settings_line(kvat_buf *out, const json_t *plan, const kvat_snippet_target *target, const char *mark) {
@@ -173,7 +162,7 @@ static void put_settings_line(kvat_buf *out, const json_t *plan, const kvat_snip
         return;
     }
     put_line(out, mark, "settings", "not the plan's own, but those of one of its fallback rules");
-    put_line(out, mark, "", kvat__text_of(kvat__llamacpp_figures(plan, target), "label"));
+    put_line(out, mark, "", kvat__text_of(kvat__figures_of(plan, target->settings), "label"));
 }
 
 static void put_measured_line(kvat_buf *out, const json_t *figures, const char *mark) {
@@ -216,7 +205,7 @@ void kvat__llamacpp_header(kvat_buf *out, const json_t *plan, const kvat_snippet
     put_engine_line(out, plan, mark);
     put_workload_line(out, plan, mark);
     put_settings_line(out, plan, target, mark);
-    put_measured_line(out, kvat__llamacpp_figures(plan, target), mark);
+    put_measured_line(out, kvat__figures_of(plan, target->settings), mark);
     if (!by_rule(plan, target)) put_against_line(out, plan, mark);
     if (json_is_true(json_object_get(plan, "lossy")))
         put_line(out, mark, "quality", "lossy settings that have not been judged: compare the answers before use");

@@ -43,8 +43,13 @@ const char *kvat__base_name(const char *path);
 /** A string member of an object that may be NULL or of another kind; "" when it is not there. */
 const char *kvat__text_of(const json_t *object, const char *member);
 
-/** Are peaks with this source of devices, so that the host's memory says nothing about them? */
-bool kvat__is_of_devices(const char *peak_source);
+/** What was measured of these settings (NULL: the plan's own): `figures`, or the member of `alternatives` with them;
+ * NULL when nothing was. */
+const json_t *kvat__figures_of(const json_t *plan, const json_t *settings);
+/** Which memory the peaks of a plan or outcome are of; unknown where trials were read from different sources. */
+typedef enum kvat__memory_kind { KVAT__MEMORY_UNKNOWN, KVAT__MEMORY_HOST, KVAT__MEMORY_DEVICES } kvat__memory_kind;
+kvat__memory_kind kvat__memory_of_source(const char *peak_source);
+kvat__memory_kind kvat__memory_of_plan(const json_t *plan);
 
 /** The command that made this plan, as an array of words. New reference, NULL without memory. */
 json_t *kvat__reproduce(const kvat_outcome *outcome);

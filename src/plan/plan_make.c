@@ -148,7 +148,7 @@ static json_t *noise_member(const kvat_outcome *outcome) {
 static json_t *memory_member(const kvat_outcome *outcome, const kvat_entry *entry) {
     kvat__builder object = kvat__build_object();
     kvat__build_bytes(&object, "peak_bytes", entry->peak_bytes);
-    kvat__build_text(&object, "source", outcome->peak_source);
+    kvat__build_text(&object, "source", outcome->mixed_sources ? NULL : outcome->peak_source);
     kvat__build_bytes(&object, "model_bytes", entry->model_bytes);
     kvat__build_bytes(&object, "kv_bytes", entry->kv_bytes);
     kvat__build_bytes(&object, "compute_bytes", entry->compute_bytes);

@@ -267,7 +267,8 @@ static kvat_status conclude(kvat_outcome *o, gathering *g, kvat__drive *drive, k
     finish_race(o, view.default_score);
     o->measured_ns = g->measured_ns;
     o->grid_ratio = grid_ratio(g, o->elapsed_ns);
-    o->peak_source = dup_or_empty(g->peak_source);
+    o->mixed_sources = g->mixed_sources;
+    o->peak_source = dup_or_empty(g->mixed_sources ? "" : g->peak_source);
     return o->peak_source ? kvat__left_out_add_ruled_out(o, err) : nomem(err);
 }
 

@@ -140,6 +140,21 @@ static void what_was_measured_otherwise_is_not_compared(void **state) {
     }
 }
 
+static void memory_read_from_different_sources_within_a_plan_is_not_compared(void **state) {
+    (void)state;
+    for (int which = 1; which < 4; which++) { /* base, candidate, both */
+        json_t *base = plan_of(SAMPLE_WINNER), *candidate = plan_of(SAMPLE_WINNER);
+        kvat_comparison result;
+        if (which & 1) json_object_set_new(json_object_get(base, "memory"), "source", json_null());
+        if (which & 2) json_object_set_new(json_object_get(candidate, "memory"), "source", json_null());
+        assert_int_equal(kvat_plan_compare(&result, base, candidate, NULL, NULL), KVAT_OK);
+        assert_false(result.comparable);
+        assert_non_null(strstr(result.reason, "memory"));
+        json_decref(base);
+        json_decref(candidate);
+    }
+}
+
 static void another_engine_version_is_compared_and_named(void **state) {
     (void)state;
     json_t *base = plan_of(SAMPLE_WINNER), *candidate = plan_of(SAMPLE_WINNER);
@@ -180,6 +195,7 @@ int main(void) {
         cmocka_unit_test(a_plan_of_a_single_run_is_not_compared),
         cmocka_unit_test(a_real_change_is_seen_in_its_direction),
         cmocka_unit_test(what_was_measured_otherwise_is_not_compared),
+        cmocka_unit_test(memory_read_from_different_sources_within_a_plan_is_not_compared),
         cmocka_unit_test(another_engine_version_is_compared_and_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,6 +62,9 @@ static void too_little_memory_takes_the_best_that_fits(void **state) {
         assert_non_null(used);
         assert_true(json_is_false(at(used, "lossy", NULL)));
         if (!advice) assert_true(json_integer_value(at(used, "peak_bytes", NULL)) <= available);
+        const json_t *taken =
+            rule < 0 ? NULL : at(json_array_get(at(plan, "fallback", NULL), (size_t)rule), "use", NULL);
+        assert_ptr_equal(settings, taken ? taken : at(plan, "settings", NULL));
         if (available > peak * 106 / 100) assert_int_equal(rule, -1);
         changed += settings != at(plan, "settings", NULL);
     }
@@ -78,7 +81,8 @@ static void where_nothing_fits_that_is_said(void **state) {
     kvat_plan_conditions conditions = KVAT_PLAN_CONDITIONS_INIT;
     conditions.free_memory_bytes = 1;
     assert_int_equal(kvat_plan_resolve(&settings, &rule, &advice, plan, &conditions, NULL), KVAT_OK);
-    assert_int_equal(rule, 0);
+    assert_int_equal(rule, 1); /* the smallest is used, although rule 0 says that it does not fit either */
+    assert_ptr_equal(settings, at(json_array_get(at(plan, "fallback", NULL), 1), "use", NULL));
     assert_non_null(strstr(advice, "smaller"));
     json_decref(plan);
 }
@@ -124,10 +128,29 @@ static void a_peak_of_devices_is_held_against_their_memory_alone(void **state) {
         int rule = 7;
         *(of_devices ? &conditions.free_device_memory_bytes : &conditions.free_memory_bytes) = 1;
         assert_int_equal(kvat_plan_resolve(&settings, &rule, &advice, plan, &conditions, NULL), KVAT_OK);
-        assert_int_equal(rule, of_devices ? 0 : -1);
+        assert_int_equal(rule, of_devices ? 1 : -1);
     }
     json_decref(plan);
     kvat_outcome_free(outcome);
+}
+
+static void peaks_of_different_sources_make_no_rule(void **state) {
+    (void)state;
+    static const char *const sources[] = {"VmHWM", KVAT_PEAK_OF_DEVICES "NVML", ""};
+    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
+        kvat_outcome *outcome = sample_outcome(SAMPLE_WINNER);
+        json_t *plan = NULL;
+        free(outcome->peak_source);
+        outcome->peak_source = strdup(sources[i]);
+        outcome->mixed_sources = true;
+        assert_int_equal(kvat_plan_make(&plan, outcome, outcome->winner, NULL), KVAT_OK);
+        assert_int_equal(rules_with(plan, "free_memory_below_bytes"), 0);
+        assert_int_equal(rules_with(plan, "free_device_memory_below_bytes"), 0);
+        assert_true(json_is_null(at(plan, "memory", "source")));
+        assert_int_equal(kvat_plan_check(plan, NULL), KVAT_OK);
+        json_decref(plan);
+        kvat_outcome_free(outcome);
+    }
 }
 
 static const char knobs_without_attention[] =
@@ -174,6 +197,105 @@ static void a_stand_in_that_is_not_offered_either_is_passed_over(void **state) {
     json_decref(plan);
 }
 
+/* ---- memory and what the engine offers, together ---- */
+/* The plan's winner has flash attention, and so has what stands in for lack of memory; without it all take more. */
+static void what_is_offered_but_too_large_does_not_pass_as_fitting(void **state) {
+    (void)state;
+    json_t *plan = plan_of(SAMPLE_WINNER), *knobs = json_loads(knobs_without_attention, 0, NULL);
+    int64_t peak = json_integer_value(at(plan, "memory", "peak_bytes"));
+    const struct {
+        int64_t available;
+        bool fits;
+    } cases[] = {{peak * 104 / 100, false}, /* the plan itself would be replaced for lack of memory, too */
+                 {peak * 106 / 100, false},
+                 {peak * 2, true},
+                 {-1, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvat_plan_conditions conditions = KVAT_PLAN_CONDITIONS_INIT;
+        conditions.free_memory_bytes = cases[i].available;
+        conditions.knobs = knobs;
+        const json_t *settings = NULL;
+        const char *advice = NULL;
+        int rule = -1;
+        assert_int_equal(kvat_plan_resolve(&settings, &rule, &advice, plan, &conditions, NULL), KVAT_OK);
+        const json_t *taken = json_array_get(at(plan, "fallback", NULL), (size_t)rule);
+        assert_non_null(at(taken, "when", "unsupported"));
+        assert_ptr_equal(settings, at(taken, "use", NULL));
+        assert_true(json_integer_value(at(alternative_of(plan, settings), "peak_bytes", NULL)) > peak);
+        assert_int_equal(advice == NULL, cases[i].fits);
+        if (advice) assert_non_null(strstr(advice, "would fit into the free memory is not offered"));
+    }
+    json_decref(knobs);
+    json_decref(plan);
+}
+
+/* Nothing is known of these settings but the rules. */
+static const char rules_of_cache[] =
+    "[{\"when\": {\"free_memory_below_bytes\": 100}, \"use\": {\"cache\": \"small\"}, \"because\": \"\"},"
+    " {\"when\": {\"free_memory_below_bytes\": 200}, \"use\": {\"cache\": \"medium\"}, \"because\": \"\"},"
+    " {\"when\": {\"unsupported\": {\"cache\": \"large\"}}, \"use\": {\"cache\": \"huge\"}, \"because\": \"\"}]";
+
+static void a_later_rule_than_the_one_that_fits_is_doubted(void **state) {
+    (void)state;
+    static const struct {
+        const char *offered;
+        int64_t available;
+        int rule;
+        const char *cache, *advice;
+    } cases[] = {{"[\"small\", \"medium\", \"large\", \"huge\"]", 50, 0, "small", NULL},
+                 {"[\"medium\", \"large\", \"huge\"]", 50, 1, "medium", "may need more"},
+                 {"[\"medium\", \"large\", \"huge\"]", 150, 1, "medium", NULL},
+                 {"[\"large\", \"huge\"]", 50, -1, "large", "may need more"},
+                 {"[\"huge\"]", 50, 2, "huge", "may need more"},
+                 {"[\"huge\"]", 250, 2, "huge", NULL},
+                 {"[]", 50, -1, "large", "offers neither all settings"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *plan = plan_of(SAMPLE_WINNER), *values = json_loads(cases[i].offered, 0, NULL);
+        json_t *knobs = json_pack("[{s:s, s:o}]", "name", "cache", "values", values);
+        json_object_set_new(plan, "fallback", json_loads(rules_of_cache, 0, NULL));
+        json_object_set_new(plan, "settings", json_pack("{s:s}", "cache", "large"));
+        json_object_set_new(json_object_get(plan, "figures"), "peak_bytes", json_null());
+        kvat_plan_conditions conditions = KVAT_PLAN_CONDITIONS_INIT;
+        conditions.free_memory_bytes = cases[i].available;
+        conditions.knobs = knobs;
+        const json_t *settings = NULL;
+        const char *advice = NULL;
+        int rule = 7;
+        assert_int_equal(kvat_plan_resolve(&settings, &rule, &advice, plan, &conditions, NULL), KVAT_OK);
+        assert_int_equal(rule, cases[i].rule);
+        assert_string_equal(json_string_value(json_object_get(settings, "cache")), cases[i].cache);
+        assert_int_equal(advice != NULL, cases[i].advice != NULL);
+        if (advice) assert_non_null(strstr(advice, cases[i].advice));
+        json_decref(knobs);
+        json_decref(plan);
+    }
+}
+
+/* The advice of an earlier rule comes with the settings of a later one; the index is that of the settings. */
+static void the_rule_named_is_the_one_whose_settings_are_used(void **state) {
+    (void)state;
+    json_t *plan = plan_of(SAMPLE_WINNER), *knobs = json_loads(knobs_without_attention, 0, NULL);
+    json_t *rules = json_object_get(plan, "fallback"), *advising = NULL;
+    for (size_t i = 0; i < json_array_size(rules) && !advising; i++)
+        if (at(json_array_get(rules, i), "when", "engine_version_not")) advising = json_array_get(rules, i);
+    assert_non_null(advising);
+    json_array_insert(rules, 0, advising);
+    kvat_plan_conditions conditions = KVAT_PLAN_CONDITIONS_INIT;
+    conditions.engine_version = "0.6.0";
+    const json_t *settings = NULL;
+    const char *advice = NULL;
+    int rule = -1;
+    assert_int_equal(kvat_plan_resolve(&settings, &rule, &advice, plan, &conditions, NULL), KVAT_OK);
+    assert_int_equal(rule, 0); /* it only advises, and nothing else fires */
+    conditions.knobs = knobs;
+    assert_int_equal(kvat_plan_resolve(&settings, &rule, &advice, plan, &conditions, NULL), KVAT_OK);
+    assert_true(rule > 0);
+    assert_ptr_equal(settings, at(json_array_get(rules, (size_t)rule), "use", NULL));
+    assert_string_equal(advice, json_string_value(json_object_get(advising, "advise")));
+    json_decref(knobs);
+    json_decref(plan);
+}
+
 static void a_failed_or_lossy_configuration_is_no_stand_in(void **state) {
     (void)state;
     json_t *plan = plan_of(SAMPLE_WINNER), *rule;
@@ -210,6 +332,10 @@ int main(void) {
         cmocka_unit_test(a_peak_of_devices_is_held_against_their_memory_alone),
         cmocka_unit_test(what_the_engine_does_not_offer_is_replaced),
         cmocka_unit_test(a_stand_in_that_is_not_offered_either_is_passed_over),
+        cmocka_unit_test(peaks_of_different_sources_make_no_rule),
+        cmocka_unit_test(what_is_offered_but_too_large_does_not_pass_as_fitting),
+        cmocka_unit_test(a_later_rule_than_the_one_that_fits_is_doubted),
+        cmocka_unit_test(the_rule_named_is_the_one_whose_settings_are_used),
         cmocka_unit_test(a_failed_or_lossy_configuration_is_no_stand_in),
         cmocka_unit_test(a_plan_that_is_none_is_not_resolved),
     };

@@ -307,6 +307,25 @@ static void containers_get_variables_and_arguments(void **state) {
     json_decref(plan);
 }
 
+/* Its limit is on the host's memory: of a peak that may be a device's nothing is known of that. */
+static void a_container_is_limited_only_by_a_peak_of_the_hosts(void **state) {
+    (void)state;
+    static const struct {
+        const char *source; /* JSON */
+        bool limited;
+    } cases[] = {{"\"VmHWM\"", true}, {"\"" KVAT_PEAK_OF_DEVICES "NVML\"", false}, {"null", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *plan = plan_of(SAMPLE_WINNER);
+        kvat_buf text = KVAT_BUF_INIT;
+        json_object_set_new(json_object_get(plan, "memory"), "source",
+                            json_loads(cases[i].source, JSON_DECODE_ANY, NULL));
+        put(&text, plan, "k8s", NULL);
+        assert_int_equal(strstr(text.bytes, "memory: \"") != NULL, cases[i].limited);
+        kvat_buf_clear(&text);
+        json_decref(plan);
+    }
+}
+
 static void settings_of_a_rule_take_the_place_of_the_plans(void **state) {
     (void)state;
     json_t *plan = plan_of(SAMPLE_WINNER), *settings = json_pack("{s:i}", "threads", 3);
@@ -381,6 +400,7 @@ int main(void) {
         cmocka_unit_test(nothing_names_the_home_folder),
         cmocka_unit_test(a_preset_of_hostile_names_keeps_its_shape),
         cmocka_unit_test(containers_get_variables_and_arguments),
+        cmocka_unit_test(a_container_is_limited_only_by_a_peak_of_the_hosts),
         cmocka_unit_test(settings_of_a_rule_take_the_place_of_the_plans),
         cmocka_unit_test(a_value_too_long_to_be_one_is_refused),
         cmocka_unit_test(out_of_memory_is_said_and_nothing_goes_missing),
