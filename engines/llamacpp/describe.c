@@ -61,8 +61,9 @@ static void build_name(char *out, size_t room) {
 
 int kvat__llamacpp_initialize(json_t **result, void *worker, kvat_serve *serve, const json_t *params,
                               kvat_fault *fault) {
+    (void)worker;
     (void)serve;
-    ((kvat_llamacpp_worker *)worker)->launch_index = json_integer_value(json_object_get(params, "launch_index"));
+    (void)params;
     const char *version = llama_version();
     char build[96];
     build_name(build, sizeof build);
@@ -238,11 +239,11 @@ static json_t *describe_notes(void) {
     return notes;
 }
 
-/* Notes are taken from a run's first worker: those after it need not pay for asking the server. */
-static bool put_notes(json_t *result, const kvat_llamacpp_worker *worker) {
+/* Asking the server takes a while and may wake a GPU: only a run pays for that, and only once. */
+static bool put_notes(json_t *result, const json_t *params) {
     json_t *notes = describe_notes();
     if (json_object_set_new(result, "notes", notes) != 0) return false;
-    return worker->launch_index > 0 || kvat__llamacpp_note_server(result, notes);
+    return !json_is_true(json_object_get(params, "measuring")) || kvat__llamacpp_note_server(result, notes);
 }
 
 int kvat__llamacpp_describe(json_t **result, void *data, kvat_serve *serve, const json_t *params, kvat_fault *fault) {
@@ -260,7 +261,7 @@ int kvat__llamacpp_describe(json_t **result, void *data, kvat_serve *serve, cons
         int gpus;
         json_t *devices = describe_devices(&gpus);
         *result = json_pack("{s:o, s:o}", "model", describe_model(engine, f), "devices", devices);
-        if (*result && !put_notes(*result, worker)) {
+        if (*result && !put_notes(*result, params)) {
             json_decref(*result);
             *result = NULL;
         }

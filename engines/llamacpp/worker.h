@@ -10,9 +10,8 @@
 
 typedef struct kvat_llamacpp_worker {
     kvat_llama engine;
-    kvat_serve *serve;    /**< of the request being handled */
-    int64_t launch_index; /**< of the worker in its run */
-    bool peak_reset;      /**< the high-water mark counts from the last reset */
+    kvat_serve *serve; /**< of the request being handled */
+    bool peak_reset;   /**< the high-water mark counts from the last reset */
 } kvat_llamacpp_worker;
 
 extern const kvat_serve_ops kvat_llamacpp_ops;

@@ -111,6 +111,7 @@ typedef struct kvat__session_options {
     const char *const *launch;
     int64_t memory_limit_bytes;
     uint64_t world_seed;
+    bool measures; /**< for a run, and not only to hear what the worker says of itself */
     const kvat_cancel *cancel;
     const kvat_events *events;
 } kvat__session_options;

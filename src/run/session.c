@@ -208,10 +208,10 @@ static kvat_status initialize(kvat__session *s, json_t **hello, bool replay_load
     return status;
 }
 
-static kvat_status describe(kvat__session *s, json_t **out, kvat_error *err) {
-    json_t *result = NULL;
-    kvat_status status =
-        call_or_fail(&result, s, "describe", json_pack("{s:s}", "model", s->options.model), DESCRIBE_DEADLINE_NS, err);
+/** `first` is the description that a run's notes are taken from. */
+static kvat_status describe(kvat__session *s, json_t **out, bool first, kvat_error *err) {
+    json_t *result = NULL, *params = json_pack("{s:s, s:b}", "model", s->options.model, "measuring", (int)first);
+    kvat_status status = call_or_fail(&result, s, "describe", params, DESCRIBE_DEADLINE_NS, err);
     if (status != KVAT_OK) return status;
     const char *identity = json_string_value(json_object_get(json_object_get(result, "model"), "identity"));
     if (!identity) {
@@ -236,7 +236,7 @@ kvat_status kvat__session_open(kvat__session **out, json_t **hello, json_t **des
     s->options = *options;
     kvat_status status = spawn(s, NULL, NULL, err);
     if (status == KVAT_OK) status = initialize(s, hello, false, 0, err);
-    if (status == KVAT_OK && described) status = describe(s, described, err);
+    if (status == KVAT_OK && described) status = describe(s, described, options->measures, err);
     if (status == KVAT_OK)
         *out = s;
     else
@@ -280,7 +280,7 @@ kvat_status kvat__session_ensure_worker(kvat__session *s, const kvat__job *job, 
     s->launch++;
     kvat_status status = spawn(s, job->knobs, process, err);
     if (status == KVAT_OK) status = initialize(s, NULL, false, 0, err);
-    if (status == KVAT_OK) status = describe(s, NULL, err);
+    if (status == KVAT_OK) status = describe(s, NULL, false, err);
     return status;
 }
 
@@ -334,7 +334,7 @@ kvat_status kvat__session_restore(kvat__session *s, const kvat__session_state *s
         kvat_json_parse(&both, state->loaded_json, strlen(state->loaded_json), "the stored state", err);
     if (status == KVAT_OK) status = spawn(s, s->knobs, json_object_get(both, "process"), err);
     if (status == KVAT_OK) status = initialize(s, NULL, true, state->loaded_ns, err);
-    if (status == KVAT_OK) status = describe(s, NULL, err);
+    if (status == KVAT_OK) status = describe(s, NULL, false, err);
     if (status == KVAT_OK) status = kvat__session_ensure_model(&call, s, json_object_get(both, "model"), err);
     if (status == KVAT_OK && call.outcome != KVAT_CALL_OK)
         status = kvat_fail(err, KVAT_ERR_ENGINE, "cannot load what the interrupted run held: %s", call.detail);

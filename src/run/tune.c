@@ -399,6 +399,7 @@ static kvat_status set_up(tuning *t, kvat_error *err) {
                                      .launch = request->launch,
                                      .memory_limit_bytes = request->max_memory_bytes,
                                      .world_seed = request->world_seed,
+                                     .measures = !request->dry_run,
                                      .cancel = t->cancel,
                                      .events = t->events};
     status = kvat__session_open(&t->session, &t->hello, &t->describe, &options, err);

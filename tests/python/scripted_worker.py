@@ -3,7 +3,7 @@
 
 Members of the script, all optional: `clock` ("virtual", "real"), `knobs`, `model` (members over the usual ones),
 `memory_model`, `absent`, `capabilities`, `step_ms` (value of the first knob → time of a token), `raw` (method → text answered
-instead of JSON), and `rules`. A rule {"at": method, "when": {settings}, "error": {data}, "result": {members over the usual ones},
+instead of JSON), `heard` (a file that gets every request, a line each), and `rules`. A rule {"at": method, "when": {settings}, "error": {data}, "result": {members over the usual ones},
 "effective": {settings over those asked for}, "tokens": n, "times": n} applies to the first `times` calls that it fits, each in
 whatever process: they are counted beside the script. `pause_ms`: how long a run takes on a real clock.
 """
@@ -120,6 +120,9 @@ def main() -> None:
     worker = Worker(Path(sys.argv[1]))
     for line in sys.stdin:
         request = json.loads(line)
+        if "heard" in worker.script:
+            with open(worker.script["heard"], "a", encoding="utf-8") as heard:
+                heard.write(line)
         answer: dict = {"jsonrpc": "2.0", "id": request.get("id")}
         raw = worker.script.get("raw", {}).get(request["method"])
         try:

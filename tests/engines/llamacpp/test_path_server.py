@@ -28,14 +28,15 @@ class PathServer(unittest.TestCase):
         shutil.rmtree(cls.cache)
 
     @classmethod
-    def describe(cls, folder, launch_index=0):
-        """What the worker answers with `folder` before everything else on PATH, and its `initialize`."""
+    def describe(cls, folder, **params):
+        """What the worker answers with `folder` before everything else on PATH, and its `initialize`. It is for a run that
+        measures unless said otherwise."""
         path = [entry for entry in os.environ["PATH"].split(":") if not os.path.exists(os.path.join(entry, "llama-server"))]
         environment = {"PATH": ":".join(([folder] if folder else []) + path), "KVAT_CACHE_DIR": cls.cache,
                        "XDG_CONFIG_HOME": cls.cache}
         with Worker(PROGRAM, environment=environment) as worker:
-            hello = worker.call("initialize", protocol={"min": 1, "max": 1}, launch_index=launch_index)
-            return worker.call("describe", model="synthetic:" + cls.config), hello
+            hello = worker.call("initialize", protocol={"min": 1, "max": 1}, launch_index=0)
+            return worker.call("describe", model="synthetic:" + cls.config, **{"measuring": True, **params}), hello
 
     def script(self, text, mode=0o755):
         folder = tempfile.mkdtemp(dir=self.cache)
@@ -99,11 +100,13 @@ class PathServer(unittest.TestCase):
                                        f"the one measured, libllama {self.version}, is not known")
                 self.assertIsNone(server)
 
-    def test_only_the_first_worker_of_a_run_asks(self):
+    def test_it_is_left_alone_where_nothing_is_measured(self):
         asked = os.path.join(self.cache, "asked")
         folder = self.script(f"echo once >> '{asked}'\n{VERSION}")
-        later, _ = self.describe(folder, launch_index=1)
-        self.assertEqual(later["notes"], [])
+        for measuring in (False, None, "yes", 1):
+            other, _ = self.describe(folder, measuring=measuring)
+            self.assertEqual(other["notes"], [])
+            self.assertNotIn("server", other)
         self.assertFalse(os.path.exists(asked))
         first, _ = self.describe(folder)
         self.assertEqual(len(first["notes"]), 1)
