@@ -56,8 +56,22 @@ static const cli_option options[] = {
 
 /* ---- table ---- */
 
+/** Of an interval too wide for its value to mean anything: on which side of no change it is, when that is known. */
+static void put_bound(kvat_buf *out, const kvat_interval *change, bool unicode) {
+    if (change->low <= 1 && change->high >= 1) {
+        kvat_buf_puts(out, "cannot tell");
+        return;
+    }
+    kvat_buf_puts(out, "beyond ");
+    kvat_put_change(out, change->low > 1 ? change->low : change->high, unicode);
+}
+
 /** "+1.0 % (-0.5 % to +2.5 %)" */
 static void put_change(kvat_buf *out, const kvat_interval *change, bool unicode) {
+    if (kvat_interval_too_wide(*change)) {
+        put_bound(out, change, unicode);
+        return;
+    }
     kvat_put_change(out, change->value, unicode);
     kvat_buf_puts(out, " (");
     kvat_put_change(out, change->low, unicode);

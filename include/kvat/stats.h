@@ -56,6 +56,10 @@ KVAT_EXTERN kvat_interval kvat_paired_interval(const double *differences, size_t
  * simulation, trim = 1). n − 2·trim ≥ 2; trim = 0 is kvat_paired_interval(). */
 KVAT_EXTERN kvat_interval kvat_trimmed_interval(const double *x, size_t n, size_t trim, double level);
 
+/** Of a quantity or ratio, which is above 0: is its wider side more than the value itself, a half-width over 100 %? The
+ * truth may then as well be twice the estimate, which is no knowledge. False without an interval (NaN). */
+KVAT_EXTERN bool kvat_interval_too_wide(kvat_interval interval);
+
 /*
  * ---- anchored fit: y = arm + chunk + ε ----
  * Robust two-way fit by iteratively reweighted least squares with Huber weights (k = 1.8; P. Huber 1964), chunk effects

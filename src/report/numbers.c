@@ -37,11 +37,10 @@ static double half_width(kvat_interval interval) {
     return fmax(interval.high - interval.value, interval.value - interval.low);
 }
 
-/* The wider side is more than the value itself, a half-width over 100 %: the truth may as well be twice the estimate,
- * and then the estimate is no knowledge. It happens after two or three runs, whose Student interval has long tails.
- * Asked of ratios and quantities, which are above 0, so that "+300 % ± 150 %", a ratio of 4 ± 1.5, stays a number. */
+/* It happens after two or three runs, whose Student interval has long tails. Asked of ratios, not of changes, so that
+ * "+300 % ± 150 %", a ratio of 4 ± 1.5, stays a number. */
 bool kvat__cannot_tell(kvat_interval interval) {
-    return half_width(interval) > interval.value;
+    return kvat_interval_too_wide(interval);
 }
 
 void kvat__put_score(kvat_buf *out, const kvat_entry *entry, bool interval) {

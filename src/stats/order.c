@@ -102,3 +102,7 @@ kvat_interval kvat_trimmed_interval(const double *x, size_t n, size_t trim, doub
     if (values != few) free(values);
     return result;
 }
+
+bool kvat_interval_too_wide(kvat_interval interval) {
+    return fmax(interval.high - interval.value, interval.value - interval.low) > interval.value;
+}

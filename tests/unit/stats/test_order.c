@@ -54,6 +54,18 @@ static void one_spike_does_not_move_a_trimmed_interval(void **state) {
     assert_memory_equal(&before, &after, sizeof before);
 }
 
+static void an_interval_wider_than_its_value_is_too_wide(void **state) {
+    (void)state;
+    static const struct {
+        kvat_interval interval;
+        bool wide;
+    } cases[] = {{{1, 0.9, 1.1}, false},   {{1, 0.5, 2}, false},   {{1, 0.5, 2.01}, true},    {{4, 2.5, 5.5}, false},
+                 {{0.4, 0.1, 0.81}, true}, {{20, 3.9, 102}, true}, {{1, -0.5, 1.2}, true},    {{1, NAN, NAN}, false},
+                 {{NAN, NAN, NAN}, false}, {{1, 1, 1}, false},     {{1, 0.1, INFINITY}, true}};
+    for (size_t i = 0; i < LENGTH(cases); i++)
+        if (kvat_interval_too_wide(cases[i].interval) != cases[i].wide) fail_msg("case %zu", i);
+}
+
 // 95 and 99 % of normal samples of the sizes a confirmation has.
 static void trimmed_intervals_cover_the_truth_as_often_as_said(void **state) {
     (void)state;
@@ -130,6 +142,7 @@ int main(void) {
         cmocka_unit_test(intervals_agree_with_scipy),
         cmocka_unit_test(an_interval_of_equal_values_is_a_point),
         cmocka_unit_test(one_spike_does_not_move_a_trimmed_interval),
+        cmocka_unit_test(an_interval_wider_than_its_value_is_too_wide),
         cmocka_unit_test(trimmed_intervals_cover_the_truth_as_often_as_said),
         cmocka_unit_test(what_cannot_be_computed_is_nan),
         cmocka_unit_test(the_input_is_not_changed),
