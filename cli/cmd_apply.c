@@ -100,26 +100,44 @@ static void take_answer(applying *a, const json_t *answer) {
     if (json_is_array(knobs)) a->conditions.knobs = a->knobs = json_incref(knobs);
 }
 
-/** Starts the engine's worker once to ask for its version and, with --model, for what it offers for that model; an
- * engine that is not here has neither. */
-static void ask_engine(applying *a) {
-    kvat_engine *engine = NULL;
-    char *why = NULL;
-    json_t *answer = NULL;
-    const char *model = *a->model && has_rule(a->plan, "unsupported") ? a->model : NULL;
-    const kvat_cancel *cancel = a->context->cancel;
-    if (!model && !has_rule(a->plan, "engine_version_not")) return;
-    if (kvat_engine_resolve(&engine, &why, a->engine, NULL, NULL) == KVAT_OK) {
-        kvat_status status = kvat_engine_query(&answer, engine, model, cancel, NULL);
-        if (status != KVAT_OK && model) status = kvat_engine_query(&answer, engine, NULL, cancel, NULL);
-        if (status == KVAT_OK) take_answer(a, answer);
-    }
-    json_decref(answer);
-    kvat_engine_free(engine);
-    free(why);
+/** A plan may come from anywhere: what it names is looked up among the engines here, and never run as a program. */
+static kvat_status find_engine(kvat_engine **out, const applying *a, kvat_error *err) {
+    if (strchr(a->engine, '/'))
+        return kvat_fail(err, KVAT_ERR_ENGINE, "the plan's engine '%s' is no name of an engine", a->engine);
+    return kvat_engine_resolve(out, NULL, a->engine, NULL, err);
 }
 
-static void look_around(applying *a) {
+static bool ends_command(kvat_status status) {
+    return status == KVAT_ERR_INTERRUPTED || status == KVAT_ERR_NOMEM;
+}
+
+static kvat_status ask(applying *a, const kvat_engine *engine, const char *model, kvat_error *err) {
+    json_t *answer = NULL;
+    kvat_status status = kvat_engine_query(&answer, engine, model, a->context->cancel, err);
+    if (status == KVAT_OK) take_answer(a, answer);
+    json_decref(answer);
+    if (a->context->cancel->level > 0) /* a signal may also come when the answer is there and the worker is ending */
+        return kvat_fail(err, KVAT_ERR_INTERRUPTED, "interrupted");
+    return status;
+}
+
+/** Starts the engine's worker to ask for its version and, with --model, for what it offers for that model. An engine
+ * that is not here has neither, which is no failure; but whoever gave the model is told what was not found out. */
+static kvat_status ask_engine(applying *a, kvat_error *err) {
+    kvat_engine *engine = NULL;
+    kvat_error why = KVAT_ERROR_INIT;
+    if (!*a->model && !has_rule(a->plan, "engine_version_not")) return KVAT_OK;
+    kvat_status status = find_engine(&engine, a, &why);
+    if (status == KVAT_OK) status = ask(a, engine, *a->model ? a->model : NULL, &why);
+    if (status != KVAT_OK && *a->model && !ends_command(status)) {
+        cli_warn(a->context->io, "what the engine offers for --model could not be asked: %s", why.message);
+        if (engine) status = ask(a, engine, NULL, &why);
+    }
+    kvat_engine_free(engine);
+    return ends_command(status) ? kvat_fail(err, status, "%s", why.message) : KVAT_OK;
+}
+
+static kvat_status look_around(applying *a, kvat_error *err) {
     const cli_args *args = a->context->args;
     kvat_machine machine;
     a->conditions = (kvat_plan_conditions)KVAT_PLAN_CONDITIONS_INIT;
@@ -129,7 +147,7 @@ static void look_around(applying *a) {
             args->values[CLI_FREE_MEMORY].integer;
     else if (kvat_probe_machine(&machine, NULL) == KVAT_OK && machine.memory_available_bytes > 0)
         a->conditions.free_memory_bytes = machine.memory_available_bytes;
-    ask_engine(a);
+    return ask_engine(a, err);
 }
 
 /* ---- what is said ---- */
@@ -168,18 +186,24 @@ static void put_condition(kvat_buf *out, const json_t *when) {
     }
 }
 
-static void say_rule(const applying *a) {
+/** The rule whose settings are used, or that advises; without either, the plan's own are used, as the last resort where
+ * advice comes with them. */
+static void put_rule(kvat_buf *out, const applying *a) {
     const json_t *rule = fired_rule(a);
     const char *label = member_text(rule, "label"), *because = member_text(rule, "because");
-    kvat_buf text = KVAT_BUF_INIT;
-    if (rule) {
-        kvat_buf_printf(&text, "Rule %d of the plan holds: ", a->rule + 1);
-        put_condition(&text, json_object_get(rule, "when"));
-        if (label) kvat_buf_printf(&text, "; used instead: %s", label);
-        if (because) kvat_buf_printf(&text, " (%s)", because);
-    } else {
-        kvat_buf_puts(&text, "No fallback rule holds here: the plan's own settings");
+    if (!rule) {
+        kvat_buf_printf(out, "No fallback rule %s here: the plan's own settings", a->advice ? "helps" : "holds");
+        return;
     }
+    kvat_buf_printf(out, "Rule %d of the plan holds: ", a->rule + 1);
+    put_condition(out, json_object_get(rule, "when"));
+    if (json_object_get(rule, "use")) kvat_buf_printf(out, "; used instead: %s", label ? label : "its settings");
+    if (because) kvat_buf_printf(out, " (%s)", because);
+}
+
+static void say_rule(const applying *a) {
+    kvat_buf text = KVAT_BUF_INIT;
+    put_rule(&text, a);
     if (text.bytes) cli_say(a->context->io, "%s", text.bytes);
     if (a->conditions.free_device_memory_bytes < 0 && has_rule(a->plan, "free_device_memory_below_bytes"))
         cli_say(a->context->io, "How much device memory is free is not known here; rules about it need --free-memory");
@@ -197,8 +221,10 @@ static void say_conditions(const applying *a) {
     if (a->conditions.context_tokens > 0)
         kvat_buf_printf(&text, ", context %lld", (long long)a->conditions.context_tokens);
     kvat_buf_printf(&text, ", engine %s %s", a->engine, *a->version ? a->version : "(version unknown)");
-    if (has_rule(a->plan, "unsupported"))
-        kvat_buf_puts(&text, a->knobs ? ", whose settings are known" : ", whose settings are not known (see --model)");
+    if (a->knobs)
+        kvat_buf_puts(&text, ", whose settings are known");
+    else if (*a->model || has_rule(a->plan, "unsupported"))
+        kvat_buf_printf(&text, ", whose settings are not known%s", *a->model ? "" : " (see --model)");
     if (text.bytes) cli_say(io, "%s", text.bytes);
     kvat_buf_clear(&text);
 }
@@ -264,17 +290,26 @@ static kvat_status make_snippet(kvat_buf *out, const applying *a, const char *fo
     return kvat_snippet_put(out, a->plan, format, &target, err);
 }
 
-static kvat_status write_snippet(const applying *a, const char *format, const kvat_buf *snippet, kvat_error *err) {
-    cli_io *io = a->context->io;
-    const char *file = cli_text(a->context->args, CLI_OUT);
-    kvat_status status = cli_write_output(a->context, snippet, mode_of(a, format), err);
-    bool print_too = file && cli_has(a->context->args, CLI_PRINT_SNIPPET);
-    if (status == KVAT_OK && print_too) cli_out(io, snippet->bytes, snippet->length);
-    return status;
-}
-
 static bool wants_snippet(const cli_args *args) {
     return cli_has(args, CLI_PRINT_SNIPPET) || cli_has(args, CLI_FORMAT) || cli_has(args, CLI_OUT);
+}
+
+static bool names_file(const cli_args *args) {
+    const char *file = cli_text(args, CLI_OUT);
+    return file && strcmp(file, "-") != 0;
+}
+
+/** To the file of -o, and to stdout where nothing else was named or both were asked for. With --json stdout holds the
+ * document, which has the snippet in it. */
+static kvat_status write_snippet(const applying *a, const char *format, const kvat_buf *snippet, kvat_error *err) {
+    cli_io *io = a->context->io;
+    const cli_args *args = a->context->args;
+    bool to_file = names_file(args);
+    kvat_status status = KVAT_OK;
+    if (to_file) status = cli_write_output(a->context, snippet, mode_of(a, format), err);
+    if (status == KVAT_OK && !io->json && (!to_file || cli_has(args, CLI_PRINT_SNIPPET)))
+        status = cli_write_file(io, "-", snippet, 0, false, err);
+    return status;
 }
 
 /* ---- JSON ---- */
@@ -318,8 +353,7 @@ static kvat_status deliver(applying *a, kvat_error *err) {
     kvat_buf snippet = KVAT_BUF_INIT;
     kvat_status status = KVAT_OK;
     if (snippet_wanted || (json && has_formats(a))) status = make_snippet(&snippet, a, format, err);
-    if (status == KVAT_OK && snippet_wanted && !(json && !cli_has(a->context->args, CLI_OUT)))
-        status = write_snippet(a, format, &snippet, err);
+    if (status == KVAT_OK && snippet_wanted) status = write_snippet(a, format, &snippet, err);
     if (status == KVAT_OK && json)
         status = show_json(a, format, &snippet, err);
     else if (status == KVAT_OK && !snippet_wanted)
@@ -333,7 +367,7 @@ static kvat_status apply(cli_context *context, kvat_error *err) {
     cli_signals_catch(context->cancel);
     kvat_status status = read_plan(&a, err);
     if (status == KVAT_OK) status = find_model(&a, err);
-    if (status == KVAT_OK) look_around(&a);
+    if (status == KVAT_OK) status = look_around(&a, err);
     if (status == KVAT_OK) status = kvat_plan_resolve(&a.settings, &a.rule, &a.advice, a.plan, &a.conditions, err);
     if (status == KVAT_OK) {
         say_conditions(&a);

@@ -122,6 +122,23 @@ static void put_knob(kvat_buf *out, const cli_io *io, const kvat_knob *knob) {
     cli_buf_drop(out, &values);
 }
 
+/** What the worker wants known first: of something that changes its defaults, say. */
+static void put_notes(kvat_buf *out, const cli_io *io, const json_t *describe) {
+    const json_t *notes = json_object_get(describe, "notes");
+    size_t columns = cli_columns(&io->out);
+    for (size_t i = 0; i < json_array_size(notes); i++) {
+        const char *said = json_string_value(json_array_get(notes, i));
+        kvat_buf text = KVAT_BUF_INIT;
+        cli_put(&text, io, said ? said : "");
+        if (text.length) {
+            kvat_buf_puts(out, "  note: ");
+            cli_wrap(out, text.bytes, 8, 4, columns < 80 ? columns : 80);
+            kvat_buf_putc(out, '\n');
+        }
+        cli_buf_drop(out, &text);
+    }
+}
+
 static kvat_status put_knobs(kvat_buf *out, const cli_io *io, const json_t *describe, kvat_error *err) {
     kvat_knobs *knobs = NULL;
     const json_t *absent = json_object_get(describe, "absent");
@@ -179,6 +196,7 @@ static kvat_status list_one(listing *l, const kvat_engine *engine, kvat_error *e
     } else if (status == KVAT_OK) {
         put_engine(&l->text, l->context->io, engine, &a);
         const json_t *describe = json_object_get(a.said, "describe");
+        put_notes(&l->text, l->context->io, describe);
         if (json_is_object(describe)) status = put_knobs(&l->text, l->context->io, describe, err);
     }
     json_decref(a.said);

@@ -41,11 +41,17 @@ kvat_status cli_outcome_open(kvat_outcome **out, const char *directory, int64_t 
     return status;
 }
 
+/** Not to have found out is not to have found that nothing works. */
+static kvat_status no_plan(const kvat_outcome *outcome, const char *directory, kvat_error *err) {
+    if (outcome->decision == KVAT_DECISION_UNDECIDED)
+        return kvat_fail(err, KVAT_ERR_PARTIAL, "%s: this run has no plan: %s", directory, outcome->why);
+    return kvat_fail(err, KVAT_ERR_INFEASIBLE, "%s: this run found no configuration that works", directory);
+}
+
 static kvat_status plan_of_store(json_t **out, const char *directory, int64_t run, kvat_error *err) {
     kvat_outcome *outcome = NULL;
     kvat_status status = cli_outcome_open(&outcome, directory, run, err);
-    if (status == KVAT_OK && outcome->winner == SIZE_MAX)
-        status = kvat_fail(err, KVAT_ERR_INFEASIBLE, "%s: this run found no configuration that works", directory);
+    if (status == KVAT_OK && outcome->winner == SIZE_MAX) status = no_plan(outcome, directory, err);
     if (status == KVAT_OK) status = kvat_plan_make(out, outcome, outcome->winner, err);
     kvat_outcome_free(outcome);
     return status;

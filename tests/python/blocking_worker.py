@@ -2,7 +2,8 @@
 """A worker on a virtual clock whose second gear is faster; on command it fails, or blocks so that it can be interrupted.
 
 KVAT_TEST_RUNS: how many runs a process answers before it blocks. Before blocking it writes its process id to the FIFO
-KVAT_TEST_BLOCKED, which frees a test that reads from it. KVAT_TEST_FAULT: kind of the error every `load` answers.
+KVAT_TEST_BLOCKED, which frees a test that reads from it. KVAT_TEST_BLOCK_AT: a method that is never answered, but blocks
+at once. KVAT_TEST_FAULT: kind of the error every `load` answers.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ def main() -> None:
     worker = Worker()
     for line in sys.stdin:
         request = json.loads(line)
+        if request["method"] == os.environ.get("KVAT_TEST_BLOCK_AT"):
+            worker.block()
         method = getattr(worker, request["method"], None)
         answer: dict = {"jsonrpc": "2.0", "id": request.get("id")}
         try:

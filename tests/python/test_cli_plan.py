@@ -1,14 +1,22 @@
-"""kvat apply and kvat compare on plans written by hand."""
+"""kvat apply and kvat compare: on plans written by hand, and on folders of results."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
+import os
+import select
+import signal
+import sqlite3
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from kvat_cli import SURFACE, check_golden, kvat
+from faults import scripted
+from kvat_cli import BLOCKING_WORKER, KVAT, SURFACE, TIMEOUT_S, check_golden, environment, kvat
 
 GIB = 1 << 30
 INTERVAL = {"value": 1.0, "low": 0.99, "high": 1.01}
@@ -108,6 +116,98 @@ def test_what_the_engine_does_not_offer_for_the_model_is_replaced(tmp_path: Path
     assert (unasked["rule_index"], unasked["conditions"]["settings_known"]) == (None, False)
 
 
+SIM = {"engine": {"name": "sim", "version": "1"}, "fallback": []}
+
+
+def test_settings_that_are_not_offered_are_said_without_any_rule_about_them(tmp_path: Path) -> None:
+    plan = write(tmp_path / "plan.json", **SIM, settings={"flash-attn": "fast"}, changed={})
+    document = json.loads(kvat("apply", plan, "--model", SURFACE, "--json", *HERE).out)
+    assert document["conditions"]["settings_known"] is True
+    assert "offers neither all settings of the plan" in document["advice"]
+    said = kvat("apply", plan, "--model", SURFACE, *HERE).err
+    assert "No fallback rule helps here" in said
+    assert "measure again with kvat tune" in " ".join(said.split())
+
+
+def engine_here(tmp_path: Path, name: str, *command: str | Path, **changes: str) -> dict[str, str]:
+    """An environment in which kvat knows this engine and no other."""
+    folder = tmp_path / "data" / "engines"
+    folder.mkdir(parents=True)
+    manifest = {"format": "kvat-engine/1", "name": name, "title": name, "command": [str(word) for word in command],
+                "models": ["*.gguf"], "needs": "nothing"}  # fmt: skip
+    (folder / f"{name}.json").write_text(json.dumps(manifest))
+    return environment(KVAT_DATA_DIR=str(tmp_path / "data"), **changes)
+
+
+def test_a_signal_ends_it_before_anything_is_written(tmp_path: Path) -> None:
+    fifo, model, script = tmp_path / "fifo", tmp_path / "model.gguf", tmp_path / "start.sh"
+    os.mkfifo(fifo)
+    model.write_bytes(b"")
+    rule = {"when": {"unsupported": {"cache-type-k": "f16"}}, "use": {"cache-type-k": "q8_0"}, "because": ""}
+    plan = write(tmp_path / "plan.json", fallback=[rule])
+    env = engine_here(tmp_path, "llamacpp", sys.executable, BLOCKING_WORKER, KVAT_TEST_BLOCK_AT="describe", KVAT_TEST_BLOCKED=str(fifo))
+    command = [KVAT, "apply", plan, "--model", model, "--print-snippet", "-o", script, *HERE]
+    blocked = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        ready, _, _ = select.select([blocked], [], [], TIMEOUT_S)
+        assert ready, "the engine was not asked"
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=TIMEOUT_S)
+    finally:
+        os.close(blocked)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    assert (process.returncode, out) == (130, b"")
+    assert not script.exists()
+
+
+def test_a_model_that_the_engine_refuses_is_said_with_the_reason(tmp_path: Path) -> None:
+    rule = {"at": "describe", "error": {"kind": "bad_model", "detail": "this is no GGUF"}}
+    env = engine_here(tmp_path, "mine", scripted(tmp_path, {"rules": [rule]}))
+    (tmp_path / "broken.gguf").write_bytes(b"")
+    unless = {"when": {"engine_version_not": "2"}, "advise": "measure again"}
+    only_here = {"when": {"unsupported": {"gear": "high"}}, "use": {"gear": "low"}, "because": ""}
+    plan = write(tmp_path / "plan.json", engine={"name": "mine", "version": "2"}, settings={"gear": "high"}, changed={},
+                 fallback=[unless, only_here])  # fmt: skip
+    result = kvat("apply", plan, "--model", "broken.gguf", "-v", *HERE, cwd=tmp_path, env=env)
+    said = " ".join(result.err.split())
+    assert result.code == 0
+    assert "kvat: warning: what the engine offers for --model could not be asked: this is no GGUF" in said
+    assert "see --model" not in said
+    assert "the engine's version is not 2" in said, "that can be asked without the model"
+    assert "(see --model)" in " ".join(kvat("apply", plan, "-v", *HERE, env=env).err.split())
+
+
+def test_a_plan_names_an_engine_and_not_a_program_to_run(tmp_path: Path) -> None:
+    program, ran = tmp_path / "program", tmp_path / "ran"
+    program.write_text(f"#!/bin/sh\necho > '{ran}'\n")
+    program.chmod(0o755)
+    rule = {"when": {"engine_version_not": "2"}, "advise": "measure again"}
+    plan = write(tmp_path / "plan.json", engine={"name": str(program), "version": "2"}, fallback=[rule])
+    assert kvat("apply", plan, *HERE).code == 0
+    (tmp_path / "model.gguf").write_bytes(b"")
+    assert "is no name of an engine" in kvat("apply", plan, "--model", "model.gguf", *HERE, cwd=tmp_path).err
+    assert not ran.exists()
+
+
+def test_advice_comes_beside_the_rule_whose_settings_are_used(tmp_path: Path) -> None:
+    advising = {"when": {"free_memory_below_bytes": 2 * GIB}, "advise": "no measured configuration needs less"}
+    plan = write(tmp_path / "plan.json", fallback=[advising, *PLAN["fallback"]])
+    document = json.loads(kvat("apply", plan, "--free-memory", "1GiB", "--json").out)
+    assert (document["rule_index"], document["settings"]) == (1, PLAN["fallback"][0]["use"])
+    assert document["rule"] == PLAN["fallback"][0]
+    result = kvat("apply", plan, "--free-memory", "1GiB")
+    assert "Rule 2 of the plan holds" in result.err
+    assert "used instead: cache-type-k q8_0" in " ".join(result.err.split())
+    assert "no measured configuration needs less" in result.err
+    del advising["when"]["free_memory_below_bytes"]
+    advising["when"]["context_above_tokens"] = 544
+    only = kvat("apply", write(tmp_path / "plan.json", fallback=[advising]), "--context", "545", *HERE).err
+    assert "Rule 1 of the plan holds" in only
+    assert "used instead" not in only
+
+
 def test_a_snippet_is_all_that_stdout_gets(plan: Path) -> None:
     result = kvat("apply", "--plan", plan, "--print-snippet", *HERE)
     assert result.code == 0
@@ -115,6 +215,27 @@ def test_a_snippet_is_all_that_stdout_gets(plan: Path) -> None:
     assert "-t 4" in result.out
     assert "Next:" not in result.out
     assert kvat("apply", plan, "--format", "llama-server", *HERE).out == result.out
+
+
+@pytest.mark.parametrize(
+    ("options", "file"),
+    [(["--print-snippet", "-o", "x.sh"], True), (["-o", "x.sh"], True), (["-o", "-"], False),
+     (["--print-snippet"], False), (["-o", "-", "--print-snippet"], False), (["--format", "llama-server"], False)],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_the_snippet_is_printed_once_and_with_json_only_in_the_document(
+    options: list[str], file: bool, plan: Path, tmp_path: Path
+) -> None:
+    snippet = kvat("apply", plan, "--print-snippet", *HERE).out
+    plain = kvat("apply", plan, *options, *HERE, cwd=tmp_path)
+    assert plain.code == 0
+    assert plain.out == ("" if options == ["-o", "x.sh"] else snippet)
+    assert (tmp_path / "x.sh").exists() == file
+    (tmp_path / "x.sh").unlink(missing_ok=True)
+    document = json.loads(kvat("apply", plan, "--json", *options, *HERE, cwd=tmp_path).out)
+    assert (document["snippet_format"], document["snippet"]) == ("llama-server", snippet)
+    assert not file or (tmp_path / "x.sh").read_text() == snippet
+    assert (tmp_path / "x.sh").exists() == file
 
 
 @pytest.mark.parametrize("name", ["llama-server", "preset", "compose", "k8s"])
@@ -195,6 +316,40 @@ def test_what_is_no_plan_is_65(text: str, tmp_path: Path) -> None:
         assert result.err.startswith("kvat: ")
 
 
+# ---- folders of results ----
+
+
+def test_a_run_without_a_plan_that_is_not_decided_is_6_and_not_3(tmp_path: Path) -> None:
+    tuned = kvat("tune", "model", "--engine", BLOCKING_WORKER, "--profile", "ci-micro", "--trials", "1", cwd=tmp_path)
+    assert tuned.code == 6, tuned.err
+    folder = tmp_path / "kvat_results"
+    (folder / "best_plan.json").unlink()
+    with contextlib.closing(sqlite3.connect(folder / "kvat.db")) as database, database:
+        database.execute("UPDATE trial SET status = 'voided'")
+    for arguments in (["apply", folder], ["compare", folder, folder]):
+        result = kvat(*arguments)
+        assert result.code == 6, result.err
+        assert "too disturbed" in " ".join(result.err.split())
+
+
+def test_a_run_in_which_nothing_works_is_3(tmp_path: Path) -> None:
+    env = environment(KVAT_TEST_FAULT="unsupported")
+    assert kvat("tune", "model", "--engine", BLOCKING_WORKER, "--profile", "ci-micro", cwd=tmp_path, env=env).code == 3
+    assert kvat("apply", tmp_path / "kvat_results").code == 3
+
+
+def test_a_plan_of_peaks_from_different_memories_has_no_rule_about_memory(tmp_path: Path) -> None:
+    host = {"host": {"current_bytes": 1 << 29, "peak_bytes": 1 << 29, "source": "VmHWM"}, "devices": []}
+    worker = scripted(tmp_path, {"rules": [{"at": "resources", "when": {"gear": "high"}, "result": host}]})
+    tuned = kvat("tune", "model", "--engine", worker, "--profile", "ci-micro", "--json", cwd=tmp_path)
+    document = json.loads(tuned.out)
+    conditions = {name for rule in document["plan"]["fallback"] for name in rule["when"]}
+    assert not {name for name in conditions if "memory" in name}
+    assert document["plan"]["memory"]["source"] is None
+    assert document["report"]["peak_source"] == ""
+    assert any("not read from the same source" in warning for warning in document["report"]["warnings"])
+
+
 # ---- compare ----
 
 
@@ -246,6 +401,28 @@ def test_only_a_sure_regression_fails_the_gate(
 def test_the_table_is_as_reviewed(plan: Path, tmp_path: Path) -> None:
     candidate = write(tmp_path / "new.json", slower(1.5))
     check_golden("compare.txt", kvat("compare", plan, candidate, "--gate", "ttft=5%").out)
+
+
+def blurred(factor: float) -> dict:
+    """A plan of so few runs that nobody can tell what its time to first token is."""
+    plan = slower(factor)
+    plan["figures"]["cells"][0]["ttft_s"].update(low=factor / 3, high=factor * 3)
+    return plan
+
+
+def test_a_change_that_nobody_can_tell_is_no_number(tmp_path: Path) -> None:
+    base = write(tmp_path / "base.json", blurred(1))
+    for factor, said in ((1.1, "cannot tell"), (30, "beyond +53"), (1 / 30, "beyond \u221284")):
+        candidate, junit = write(tmp_path / "new.json", blurred(factor)), tmp_path / f"{factor}.xml"
+        result = kvat("compare", base, candidate, "--junit", junit)
+        (row,) = [line for line in result.out.splitlines() if line.startswith("time to first token")]
+        assert said in row, row
+        assert " to " not in row.removeprefix("time to"), "no interval either"
+        decode = next(line for line in result.out.splitlines() if line.startswith("decode"))
+        assert " to " in decode, "what is known is a number as ever"
+        assert said in junit.read_text().replace("-", "\u2212")
+        ttft = json.loads(kvat("compare", base, candidate, "--json").out)["items"][0]["change_ratio"]
+        assert ttft["value"] == pytest.approx(factor), "programs get the numbers"
 
 
 @pytest.mark.parametrize("change", [{"environment": {"machine": {"cpu": "another"}}}, {"model": {"name": "B", "identity": "sha256:2"}},

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from faults import scripted
 from kvat_cli import (
     BLOCKING_WORKER,
     KVAT,
@@ -501,6 +502,38 @@ def test_engines_tell_what_can_be_tuned(tmp_path: Path) -> None:
     (engine,) = document["engines"]
     assert engine["available"] is True
     assert [knob["name"] for knob in engine["describe"]["knobs"]] == ["gear", "squeeze"]
+
+
+def test_engines_print_what_the_worker_wants_known(tmp_path: Path) -> None:
+    notes = ["its defaults were changed by a file", "x\x1b]0;a\x07y"]
+    worker = scripted(tmp_path, {"rules": [{"at": "describe", "result": {"notes": notes}}]})
+    result = kvat("engines", "--engine", worker, "--model", "model")
+    assert result.code == 0, result.err
+    assert "  note: its defaults were changed by a file\n" in result.out
+    assert "  note: x" in result.out
+    assert not set(result.out) & {"\x1b", "\x07"}
+    assert "note:" not in kvat("engines", "--engine", BLOCKING_WORKER, "--model", "model").out
+
+
+def test_only_a_run_that_measures_says_so_to_the_worker_and_only_once(tmp_path: Path) -> None:
+    heard = tmp_path / "heard"
+    rule = {"at": "run", "times": 1, "error": {"kind": "internal", "detail": "crashed"}}  # so that a second process is started
+    worker = scripted(tmp_path, {"heard": str(heard), "rules": [rule]})
+
+    def described() -> list[bool]:
+        requests = [json.loads(line) for line in heard.read_text().splitlines()]
+        heard.unlink()
+        return [request["params"].get("measuring", False) for request in requests if request["method"] == "describe"]
+
+    assert kvat("engines", "--engine", worker, "--model", "model").code == 0
+    assert described() == [False]
+    assert kvat("tune", "model", "--engine", worker, "--dry-run", "--device", "GPU0", cwd=tmp_path).code == 0
+    assert described() == [False, False]
+    assert kvat("tune", "model", "--engine", worker, "--profile", "ci-micro", cwd=tmp_path).code in (0, 6)
+    first, *others = described()
+    assert first is True
+    assert others
+    assert not any(others)
 
 
 def test_an_engine_that_is_not_available_is_listed_with_the_reason(ghost: dict[str, str]) -> None:
