@@ -273,6 +273,18 @@ static void open_plan(race *r, kvat__ledger *ledger, size_t n) {
     kvat__ledger_open(ledger, r->plan, n);
 }
 
+// A queue may hold nothing that is still to be run, where results have ruled it out: then the next block is planned.
+// Ends with max_blocks at the latest.
+static kvat_status plan_next(size_t *n, race *r, kvat__ledger *ledger, kvat_error *err) {
+    kvat_status status = KVAT_OK;
+    *n = 0;
+    while (status == KVAT_OK && r->stop == KVAT_STOP_RUNNING && *n == 0) {
+        if (r->queue_at == r->n_queue && count_retries(r, ledger) == 0) status = advance(r, ledger, err);
+        if (status == KVAT_OK && r->stop == KVAT_STOP_RUNNING) *n = plan_chunk(r, ledger);
+    }
+    return status;
+}
+
 static kvat_status race_propose(void *state, kvat__ledger *ledger, kvat_error *err) {
     race *r = state;
     const size_t limit = ledger->options.max_trials;
@@ -284,13 +296,13 @@ static kvat_status race_propose(void *state, kvat__ledger *ledger, kvat_error *e
         open_plan(r, ledger, plan_default(r, ledger));
         return KVAT_OK;
     }
-    if (r->stop == KVAT_STOP_RUNNING && r->queue_at == r->n_queue && count_retries(r, ledger) == 0)
-        status = advance(r, ledger, err);
+    size_t n = 0;
+    status = plan_next(&n, r, ledger, err);
     if (status != KVAT_OK) return status;
     if (r->stop != KVAT_STOP_RUNNING)
         kvat__ledger_open(ledger, NULL, 0);
     else
-        open_plan(r, ledger, plan_chunk(r, ledger));
+        open_plan(r, ledger, n);
     return KVAT_OK;
 }
 

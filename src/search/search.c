@@ -94,6 +94,9 @@ kvat_status kvat_search_answer_get(kvat_search_answer *out, kvat_search *search,
     const kvat_status status = search->method->answer(&answer, search->standing, search->state, &search->ledger, err);
     if (status != KVAT_OK) return status;
     fill_tallies(&answer, search);
+    // A method that is not asked for more does not notice it.
+    if (answer.stop == KVAT_STOP_RUNNING && kvat__ledger_candidates(&search->ledger) == 0)
+        answer.stop = KVAT_STOP_INFEASIBLE;
     *out = answer;
     return KVAT_OK;
 }

@@ -255,6 +255,45 @@ static void without_any_that_works_nothing_is_feasible(void **state) {
     }
 }
 
+// Whoever has no time to ask for more hears it all the same.
+static void that_nothing_works_is_said_without_being_asked_for_more(void **state) {
+    (void)state;
+    static const char *const methods[] = {"race", "model"};
+    for (size_t k = 0; k < LENGTH(methods); k++) {
+        machine m;
+        machine_init(&m, 1, 0.002);
+        m.options.method = methods[k];
+        fail_always(&m, 0, KVAT_FATE_SLOW);
+        kvat_search *search = machine_search(&m);
+        assert_int_equal(answer_of(search).stop, KVAT_STOP_RUNNING);
+        assert_true(step(&m, search));
+        assert_int_equal(answer_of(search).stop, KVAT_STOP_INFEASIBLE);
+        kvat_search_free(search);
+    }
+}
+
+// The default has not been heard of yet, and a failure puts out all that the pass has left: the next pass begins.
+static void a_pass_that_is_ruled_out_to_its_end_does_not_end_the_search(void **state) {
+    (void)state;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        machine m;
+        machine_init(&m, 12, 0.002);
+        m.options.seed = seed;
+        m.fate[0][0] = m.fate[0][1] = KVAT_FATE_VOIDED;
+        for (size_t i = 1; i < 12; i++) {
+            m.configs[i].forecast_bytes = 1000 * (int64_t)i;
+            fail_always(&m, i, KVAT_FATE_INFEASIBLE);
+            m.out_of_memory[i] = true;
+        }
+        kvat_search *search = machine_search(&m);
+        const kvat_search_answer answer = run_to_end(&m, search);
+        assert_int_equal(answer.stop, KVAT_STOP_ONE_LEFT);
+        assert_true(answer.has_leader && answer.leader == 0);
+        assert_true(answer.standing[0].clean_runs > 0);
+        kvat_search_free(search);
+    }
+}
+
 static void one_that_may_not_win_is_no_answer(void **state) {
     (void)state;
     machine m;
@@ -528,6 +567,8 @@ int main(void) {
         cmocka_unit_test(while_none_has_run_clean_a_disturbance_is_no_ones_fault),
         cmocka_unit_test(a_default_that_fails_does_not_end_the_search),
         cmocka_unit_test(without_any_that_works_nothing_is_feasible),
+        cmocka_unit_test(that_nothing_works_is_said_without_being_asked_for_more),
+        cmocka_unit_test(a_pass_that_is_ruled_out_to_its_end_does_not_end_the_search),
         cmocka_unit_test(one_that_may_not_win_is_no_answer),
         cmocka_unit_test(the_only_one_that_works_wins_at_once),
         cmocka_unit_test(dying_anchors_do_not_make_an_answer_out_of_nothing),
