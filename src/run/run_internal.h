@@ -87,6 +87,7 @@ typedef struct kvat__drive_view {
     kvat_search_outlook outlook;
     kvat_confirm_answer confirmation;
     bool confirming, search_done, out_of_budget;
+    bool finished;           /**< there is nothing left to measure; false in a run that was cut */
     bool confirm_disturbed;  /**< the confirmation ended because the machine was too disturbed */
     size_t confirmed_config; /**< SIZE_MAX none */
     size_t reference_config; /**< what it was confirmed against; SIZE_MAX none */
@@ -162,6 +163,8 @@ kvat_status kvat__session_measure(kvat__measurement *out, kvat__session *session
 #define KVAT__MOST_DURATION_NS ((int64_t)1 << 46)
 #define KVAT__MOST_BYTES       ((int64_t)1 << 53)
 #define KVAT__MOST_TOKENS      ((int64_t)1 << 53)
+/** Whether an answer says this member: null is as good as nothing. */
+bool kvat__says(const json_t *object, const char *member);
 /** An integer member from 0 to `most`; *out is 0 without that member. False when it is something else. */
 bool kvat__get_count(int64_t *out, const json_t *object, const char *member, int64_t most);
 /** *out is now_ns − start_ns of an answer to `run`, 0 when one is missing. False when it cannot be a duration. */

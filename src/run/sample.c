@@ -9,10 +9,15 @@
 
 /* ---- integers of a worker ---- */
 
+bool kvat__says(const json_t *object, const char *member) {
+    const json_t *value = json_object_get(object, member);
+    return value && !json_is_null(value);
+}
+
 bool kvat__get_count(int64_t *out, const json_t *object, const char *member, int64_t most) {
     const json_t *value = json_object_get(object, member);
     json_int_t number = json_integer_value(value);
-    if (value && !json_is_null(value) && (!json_is_integer(value) || number < 0 || number > most)) return false;
+    if (kvat__says(object, member) && (!json_is_integer(value) || number < 0 || number > most)) return false;
     *out = (int64_t)number;
     return true;
 }
@@ -22,7 +27,7 @@ bool kvat__get_span(int64_t *out, const json_t *result) {
     if (!kvat__get_count(&start_ns, result, "start_ns", KVAT__MOST_CLOCK_NS) ||
         !kvat__get_count(&now_ns, result, "now_ns", KVAT__MOST_CLOCK_NS))
         return false;
-    bool known = json_object_get(result, "start_ns") && json_object_get(result, "now_ns");
+    bool known = kvat__says(result, "start_ns") && kvat__says(result, "now_ns");
     if (known && (now_ns < start_ns || now_ns - start_ns > KVAT__MOST_DURATION_NS)) return false;
     *out = known ? now_ns - start_ns : 0;
     return true;
@@ -140,6 +145,7 @@ static kvat_trial_status read_sequence(kvat__measurement *m, const json_t *objec
         clock[i] = json_is_integer(value) ? (int64_t)json_integer_value(value) : -1;
         if (clock[i] < 0 || clock[i] > KVAT__MOST_CLOCK_NS)
             return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "token_ns[%zu] is no clock reading", i);
+        if (clock[i] < start_ns) return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "token_ns[%zu] is before start_ns", i);
         if (clock[i] - start_ns > KVAT__MOST_DURATION_NS)
             return refuse(m, KVAT_TRIAL_PROTOCOL_ERROR, "token_ns[%zu] is too long after start_ns", i);
     }

@@ -28,7 +28,7 @@ static void break_off(kvat_call *call, kvat__session *s, const char *detail) {
 static bool take_clock(kvat__session *s, const json_t *result) {
     int64_t now_ns = 0;
     if (!kvat__get_count(&now_ns, result, "now_ns", KVAT__MOST_CLOCK_NS)) return false;
-    if (!json_object_get(result, "now_ns")) return true;
+    if (!kvat__says(result, "now_ns")) return true;
     if (s->virtual_clock && (now_ns < s->now_ns || now_ns - s->now_ns > KVAT__MOST_DURATION_NS)) return false;
     s->now_ns = now_ns;
     return true;

@@ -404,6 +404,13 @@ def test_a_virtual_clock_that_does_not_go_forward_breaks_the_protocol(n: int, tm
     assert "now_ns is no reading of a clock that goes forward" in result.err
 
 
+def test_a_null_reading_is_as_good_as_none(tmp_path: Path) -> None:
+    answer = '{"jsonrpc": "2.0", "id": $id, "result": {"context_tokens": 1048576, "prepare_ns": null, "now_ns": null}}'
+    result = tune(scripted(tmp_path, {"raw": {"prepare": answer}}))
+    assert result.code in ENDED, result.err
+    assert set(statuses(tmp_path)) == {"ok"}
+
+
 # ---- disturbed by others (row 15) ----
 
 

@@ -127,6 +127,10 @@ static void wrong_answers_are_named(void **state) {
         {"{\"start_ns\": 1, \"marks\": [{\"prompt_tokens\": 4, \"ttft_ns\": 9, \"sequences\": "
          "[{\"token_ns\": [10, 20, 4611686018427387904]}]}, {}]}",
          true, KVAT_TRIAL_PROTOCOL_ERROR, "token_ns[2] is too long"},
+        {"{\"start_ns\": 4611686018427387904, \"marks\": [{\"prompt_tokens\": 4, \"ttft_ns\": 9, \"sequences\": "
+         "[{\"token_ns\": [1, 2, 3]}]}, {}]}",
+         true, KVAT_TRIAL_PROTOCOL_ERROR, "token_ns[0] is before start_ns"},
+        {"{\"start_ns\": null, \"now_ns\": 9, \"marks\": []}", true, KVAT_TRIAL_PROTOCOL_ERROR, "start_ns"},
     };
     kvat_profile *profile = profile_of(two_depths);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -140,12 +144,35 @@ static void wrong_answers_are_named(void **state) {
     kvat_profile_free(profile);
 }
 
+static void null_is_as_good_as_nothing(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t span_ns;
+    } cases[] = {
+        {"{\"start_ns\": 5, \"now_ns\": 9}", 4},
+        {"{\"start_ns\": 5}", 0},
+        {"{\"now_ns\": 9}", 0},
+        {"{\"start_ns\": 5, \"now_ns\": null}", 0},
+        {"{\"start_ns\": null, \"now_ns\": 9}", 0},
+        {"{\"start_ns\": null, \"now_ns\": null}", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *json = fixture_json(cases[i].text);
+        int64_t span_ns = -1;
+        assert_true(kvat__get_span(&span_ns, json));
+        assert_int_equal(span_ns, cases[i].span_ns);
+        json_decref(json);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(marks_of_a_profile_are_its_depths_with_the_longest_output),
         cmocka_unit_test(shorter_outputs_are_the_beginning_of_the_longest),
         cmocka_unit_test(ttft_of_a_plain_run_is_the_first_token_after_the_start),
         cmocka_unit_test(wrong_answers_are_named),
+        cmocka_unit_test(null_is_as_good_as_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
