@@ -240,13 +240,24 @@ static kvat_status run_depths(trial *t, const kvat__cell_group *group, kvat_erro
     return status;
 }
 
+kvat_status kvat__settings_join(json_t **out, const json_t *a, const json_t *b, kvat_error *err) {
+    json_t *both = json_object(); /* json_copy() keeps what it could not copy to itself */
+    if (!both || json_object_update(both, (json_t *)a) != 0 || json_object_update(both, (json_t *)b) != 0) {
+        json_decref(both);
+        return nomem(err);
+    }
+    *out = both;
+    return KVAT_OK;
+}
+
 static kvat_status prepare(trial *t, const kvat__cell_group *group, int64_t context_tokens, kvat_error *err) {
-    json_t *settings = json_copy(t->context);
-    if (settings && json_object_update(settings, t->request) != 0) return nomem(err);
+    json_t *settings = NULL;
+    kvat_status status = kvat__settings_join(&settings, t->context, t->request, err);
+    if (status != KVAT_OK) return status;
     json_t *params = json_pack("{s:o, s:I, s:I}", "settings", settings, "context_tokens", (json_int_t)context_tokens,
                                "sequences", (json_int_t)group->sequences);
     kvat_call call = {0};
-    kvat_status status = kvat__session_call(&call, t->s, "prepare", params, PREPARE_DEADLINE_NS, err);
+    status = kvat__session_call(&call, t->s, "prepare", params, PREPARE_DEADLINE_NS, err);
     if (status == KVAT_OK && call.outcome != KVAT_CALL_OK) status = fail_with(t, &call, err);
     if (going(t, status)) {
         kvat_trial_record *record = &t->m->record;

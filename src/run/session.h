@@ -1,5 +1,5 @@
 // The worker kept ready, as session.c (the process) and measure.c (the trial) share it.
-// Must not be seen outside those two and tune.c's opening of it.
+// Must not be seen outside those two, their tests and tune.c's opening of it.
 #ifndef KVAT_RUN_SESSION_H
 #define KVAT_RUN_SESSION_H
 
@@ -28,6 +28,8 @@ void kvat__session_drop_worker(kvat__session *s);
 kvat_trial_status kvat__status_of_call(const kvat_call *call);
 /** Settings of a configuration in one scope; of the process scope only those off default. New reference. */
 kvat_status kvat__scope_settings(json_t **out, const kvat__job *job, size_t config, kvat_scope scope, kvat_error *err);
+/** The settings of both in one object. New reference. */
+kvat_status kvat__settings_join(json_t **out, const json_t *a, const json_t *b, kvat_error *err);
 /** A worker with these process settings, a new one when `fresh` and the present one has been used. */
 kvat_status kvat__session_ensure_worker(kvat__session *s, const kvat__job *job, const json_t *process, bool fresh,
                                         kvat_error *err);
