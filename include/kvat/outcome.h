@@ -136,7 +136,8 @@ typedef struct kvat_outcome {
 /** Stable lower-case word: "winner", "default", "undecided", "infeasible". */
 KVAT_EXTERN const char *kvat_decision_word(kvat_decision decision);
 
-/** How many configurations the chances are about: those that ran clean and may win. */
+/** How many configurations the chances are about: those that may win, ran clean and have not been put out for failing.
+ */
 KVAT_EXTERN size_t kvat_outcome_compared(const kvat_outcome *outcome);
 
 KVAT_EXTERN void kvat_outcome_free(kvat_outcome *outcome);

@@ -39,8 +39,10 @@ const char *kvat_decision_word(kvat_decision decision) {
 
 size_t kvat_outcome_compared(const kvat_outcome *outcome) {
     size_t n = 0;
-    for (size_t i = 0; i < outcome->n_entries; i++)
-        n += outcome->entries[i].standing.clean_runs > 0 && outcome->entries[i].eligible;
+    for (size_t i = 0; i < outcome->n_entries; i++) {
+        const kvat_search_standing *standing = &outcome->entries[i].standing;
+        n += outcome->entries[i].eligible && standing->clean_runs > 0 && standing->state <= KVAT_CONFIG_ELIMINATED;
+    }
     return n;
 }
 

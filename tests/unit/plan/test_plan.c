@@ -104,6 +104,15 @@ static void the_chances_are_about_all_that_may_win(void **state) {
     set->eligible = true;
     set->standing.p_good = 0.25;
     assert_int_equal(kvat_outcome_compared(outcome), 13);
+    kvat_search_standing *other = &outcome->entries[outcome->default_entry].standing;
+    assert_true(other->clean_runs > 0);
+    static const kvat_config_state put_out[] = {KVAT_CONFIG_INFEASIBLE, KVAT_CONFIG_UNSTABLE, KVAT_CONFIG_SLOW};
+    for (size_t i = 0; i < sizeof put_out / sizeof *put_out; i++) {
+        other->state = put_out[i];
+        assert_int_equal(kvat_outcome_compared(outcome), 12);
+    }
+    other->state = KVAT_CONFIG_ELIMINATED; /* may come back */
+    assert_int_equal(kvat_outcome_compared(outcome), 13);
     assert_int_equal(kvat_plan_make(&plan, outcome, outcome->lossy_best, NULL), KVAT_OK);
     assert_int_equal(json_integer_value(at(plan, "confidence", "of")), 13);
     assert_true(json_real_value(at(plan, "confidence", "p_good")) == 0.25);
