@@ -1,22 +1,80 @@
 // The command line as it may be told: without what would name the user or a host.
 // Must not know what its options do, but for those whose values are not told as they are.
+#include <stdlib.h>
 #include <string.h>
 
 #include "run_internal.h"
 
-/** A word whose absolute path, at its start or after '=', ':' or "-x", is cut to its last part, with `before` in front.
- */
-static void put_without_folder(kvat_buf *out, const char *word, const char *before) {
-    const char *slash = strchr(word, '/');
-    bool absolute =
-        slash && (slash == word || slash[-1] == '=' || slash[-1] == ':' || (slash == word + 2 && word[0] == '-'));
-    if (!absolute) {
-        kvat_buf_puts(out, word);
+/** Does a path begin here that leaves the working folder: from the root, from a home, or from the folder above? */
+static bool leads_away(const char *text) {
+    return *text == '/' || *text == '~' || strcmp(text, "..") == 0 || strncmp(text, "../", 3) == 0;
+}
+
+/** The same, of its first `n` bytes, by any part of it. */
+static bool goes_up(const char *path, size_t n) {
+    for (size_t i = 0; i + 2 <= n; i++) {
+        bool begins = i == 0 || path[i - 1] == '/', ends = i + 2 == n || path[i + 2] == '/';
+        if (begins && ends && path[i] == '.' && path[i + 1] == '.') return true;
+    }
+    return false;
+}
+
+/** Where the piece of a list ("name=path,path") that begins here ends. A path may hold separators as well: one that
+ * leads away goes on until the next that does. */
+static size_t piece_length(const char *piece) {
+    bool away = leads_away(piece);
+    size_t n = 0;
+    while (piece[n] && !(strchr("=,:", piece[n]) && (!away || leads_away(piece + n + 1)))) n++;
+    return n;
+}
+
+static size_t without_slashes(const char *path, size_t n) {
+    while (n > 1 && path[n - 1] == '/') n--;
+    return n;
+}
+
+/** Its last part would be a user's name. */
+static bool is_a_home(const char *path, size_t n) {
+    const char *home = getenv("HOME");
+    size_t length = home ? without_slashes(home, strlen(home)) : 0;
+    return (*path == '~' && !memchr(path, '/', n)) || (length > 1 && length == n && memcmp(path, home, n) == 0);
+}
+
+/** Of a path that leads away only the last part, with `before` in front; anything else as it is. */
+static void put_piece(kvat_buf *out, const char *piece, size_t n, const char *before) {
+    if (!leads_away(piece) && !goes_up(piece, n)) {
+        kvat_buf_put(out, piece, n);
         return;
     }
-    kvat_buf_put(out, word, (size_t)(slash - word));
-    kvat_buf_puts(out, before);
-    kvat_buf_puts(out, strrchr(slash, '/') + 1);
+    size_t end = without_slashes(piece, n), start = end;
+    while (start > 0 && piece[start - 1] != '/') start--;
+    if (is_a_home(piece, end)) {
+        kvat_buf_puts(out, "~");
+    } else if (start == end) { /* the root */
+        kvat_buf_puts(out, "/");
+    } else {
+        kvat_buf_puts(out, start > 0 ? before : "");
+        kvat_buf_put(out, piece + start, end - start);
+    }
+}
+
+/** Where the value begins in a word of short options, "-vopath"; 0 in any other. */
+static size_t after_letters(const char *word) {
+    size_t n = 1;
+    if (word[0] != '-' || word[1] == '-') return 0;
+    while (word[n] && strchr("hqv", word[n])) n++; /* these take no value */
+    return word[n] ? n + 1 : n;
+}
+
+static void put_without_folders(kvat_buf *out, const char *word, const char *before) {
+    size_t at = after_letters(word);
+    kvat_buf_put(out, word, at);
+    while (word[at]) {
+        size_t n = piece_length(word + at);
+        put_piece(out, word + at, n, before);
+        at += n;
+        if (word[at]) kvat_buf_putc(out, word[at++]);
+    }
 }
 
 /** Options whose values are not told as they are. */
@@ -42,14 +100,14 @@ static option joined(const char *word) {
     return OPTION_NONE;
 }
 
-/** Absolute paths keep only their last part, and a launch prefix is not told. An engine without a '/' would be looked
- * for among the installed ones, so that a program stays a path. */
+/** Paths out of the working folder keep only their last part, and a launch prefix is not told. An engine without a '/'
+ * would be looked for among the installed ones, so that a program stays a path. */
 static void put_word(kvat_buf *out, const char *word, option value_of) {
     option about = value_of ? value_of : joined(word);
     if (about == OPTION_LAUNCH)
         kvat_buf_puts(out, value_of ? "PREFIX" : "--launch=PREFIX");
     else
-        put_without_folder(out, word, about == OPTION_ENGINE ? "./" : "");
+        put_without_folders(out, word, about == OPTION_ENGINE ? "./" : "");
 }
 
 json_t *kvat__argv_json(const char *const *argv) {

@@ -60,7 +60,24 @@ static void command_line_names_neither_folders_nor_hosts(void **state) {
         {{"kvat", "--engine", "bin/worker", NULL}, {"kvat", "--engine", "bin/worker"}},
         {{"kvat", "--engine", "sim", "/home/ada/m", NULL}, {"kvat", "--engine", "sim", "m"}},
         {{"kvat", "--launch", "--engine", "/home/ada/m", NULL}, {"kvat", "--launch", "PREFIX", "m"}},
+        {{"kvat", "-o", "/tmp/run/", NULL}, {"kvat", "-o", "run"}},
+        {{"kvat", "--output=/tmp/run//", NULL}, {"kvat", "--output=run"}},
+        {{"kvat", "--output=/", NULL}, {"kvat", "--output=/"}},
+        {{"kvat", "-o", "sub/run/", NULL}, {"kvat", "-o", "sub/run/"}},
+        {{"kvat", "-osub/run", NULL}, {"kvat", "-osub/run"}},
+        {{"kvat", "-vo/home/ada/run", NULL}, {"kvat", "-vorun"}},
+        {{"kvat", "../../home/ada/m.gguf", NULL}, {"kvat", "m.gguf"}},
+        {{"kvat", "a/../../ada/m.gguf", NULL}, {"kvat", "m.gguf"}},
+        {{"kvat", "--output=../ada/out", "-o../ada/out", NULL}, {"kvat", "--output=out", "-oout"}},
+        {{"kvat", "..m/m..gguf", "..", NULL}, {"kvat", "..m/m..gguf", ".."}},
+        {{"kvat", "~ada/m.gguf", "~ada", "--output=~ada/", NULL}, {"kvat", "m.gguf", "~", "--output=~"}},
+        {{"kvat", "/home/ada", "-o/home/ada/", "/home/adam", NULL}, {"kvat", "~", "-o~", "adam"}},
+        {{"kvat", "--set", "x=a,/home/ada/b", NULL}, {"kvat", "--set", "x=a,b"}},
+        {{"kvat", "--set", "x=/home/ada/a,/home/ada/b,~ada/c", NULL}, {"kvat", "--set", "x=a,b,c"}},
+        {{"kvat", "--set", "x=/home/ada/k=v,w/m", NULL}, {"kvat", "--set", "x=m"}},
+        {{"kvat", "--engine", "../ada/worker/", NULL}, {"kvat", "--engine", "./worker"}},
     };
+    assert_int_equal(setenv("HOME", "/home/ada", true), 0);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         kvat__job *job = job_of(NULL, cases[i].argv);
         const json_t *argv = json_object_get(job->note, "argv");
