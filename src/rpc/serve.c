@@ -3,6 +3,7 @@
 #include "serve.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <poll.h>
 #include <signal.h>
@@ -259,7 +260,8 @@ int kvat__serve_fds(const kvat_serve_ops *ops, void *worker, int in_fd, int out_
 }
 
 int kvat_serve_run(const kvat_serve_ops *ops, void *worker) {
-    const int out_fd = dup(STDOUT_FILENO);
+    /* Nothing the engine starts may hold on to it: the caller would wait for the end of an answer that never comes. */
+    const int out_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     if (out_fd < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0) return 1;
     signal(SIGPIPE, SIG_IGN); /* a caller that went away is an end of conversation, not a death by signal */
     const int code = kvat__serve_fds(ops, worker, STDIN_FILENO, out_fd);

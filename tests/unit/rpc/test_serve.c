@@ -1,5 +1,6 @@
 /* The worker's side of the protocol: order of calls, errors, cancellation, framing. */
 /* Must not know: any engine. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -273,6 +275,58 @@ static void prompts_are_those_of_splitmix64(void **state) {
     for (size_t i = 0; i < 4; i++) assert_int_equal(ids[i], 5);
 }
 
+/* The caller's pipe, and what an operation finds of it among the worker's own descriptors. */
+typedef struct lookout {
+    struct stat pipe;
+    int held, inheritable;
+} lookout;
+
+static int look_at_descriptors(json_t **result, void *worker, kvat_serve *serve, const json_t *params,
+                               kvat_fault *fault) {
+    lookout *l = worker;
+    (void)serve, (void)params, (void)fault;
+    for (int fd = 0; fd < 64; fd++) {
+        struct stat info;
+        if (fstat(fd, &info) != 0 || info.st_dev != l->pipe.st_dev || info.st_ino != l->pipe.st_ino) continue;
+        l->held++;
+        l->inheritable += !(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    }
+    *result = json_object();
+    return 0;
+}
+
+/* kvat_serve_run() on these descriptors as standard input and output, which come back afterwards. */
+static int run_on(const kvat_serve_ops *with, void *worker, int in_fd, int out_fd) {
+    const int input = dup(STDIN_FILENO), output = dup(STDOUT_FILENO);
+    fflush(stdout);
+    assert_true(dup2(in_fd, STDIN_FILENO) >= 0 && dup2(out_fd, STDOUT_FILENO) >= 0);
+    close(in_fd);
+    close(out_fd);
+    const int code = kvat_serve_run(with, worker);
+    dup2(output, STDOUT_FILENO);
+    dup2(input, STDIN_FILENO);
+    close(input);
+    close(output);
+    return code;
+}
+
+static void what_the_engine_starts_does_not_hold_the_conversation(void **state) {
+    (void)state;
+    static const kvat_serve_ops looking = {.initialize = look_at_descriptors};
+    const char input[] = HELLO BYE;
+    int in[2], out[2];
+    lookout l = {0};
+    assert_true(pipe(in) == 0 && pipe(out) == 0);
+    assert_int_equal(fcntl(out[0], F_SETFD, FD_CLOEXEC), 0); /* the reader is ours, not the worker's */
+    assert_int_equal(write(in[1], input, strlen(input)), strlen(input));
+    close(in[1]);
+    assert_int_equal(fstat(out[1], &l.pipe), 0);
+    assert_int_equal(run_on(&looking, &l, in[0], out[1]), 0);
+    close(out[0]);
+    assert_int_equal(l.held, 2); /* the reader's end and the worker's own */
+    assert_int_equal(l.inheritable, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(results_carry_clock_and_version),
@@ -289,6 +343,7 @@ int main(void) {
         cmocka_unit_test(the_end_of_input_cancels_what_is_running),
         cmocka_unit_test(progress_goes_out_before_the_answer),
         cmocka_unit_test(bad_lines_are_answered_and_survived),
+        cmocka_unit_test(what_the_engine_starts_does_not_hold_the_conversation),
         cmocka_unit_test(prompts_are_those_of_splitmix64),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
