@@ -55,7 +55,8 @@ static void say_undecided(kvat_buf *out, const kvat__view *view) {
     if (view->outcome->n_race == 0 && view->outcome->trials == 0)
         kvat_buf_puts(out, "Nothing measured yet");
     else if (!view->winner)
-        kvat_buf_puts(out, "Not decided: nothing could be measured");
+        kvat_buf_puts(out, view->outcome->failed_trials > 0 ? "Not decided: nothing has worked so far"
+                                                            : "Not decided: nothing could be measured");
     else if (view->confirmed)
         kvat_buf_printf(out, "%s, maybe not the best: %s",
                         view->fallback ? "Better than the default" : "Better than another that works",

@@ -334,6 +334,7 @@ kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_err
                              .search_done = drive->search_done,
                              .out_of_budget = drive->out_of_budget,
                              .confirm_disturbed = drive->confirm_disturbed,
+                             .finished = drive->finished,
                              .confirmed_config = drive->confirmed,
                              .reference_config = drive->reference,
                              .trials = drive->trials,

@@ -40,6 +40,7 @@ static kvat_status grow(kvat__entry_figures *f, size_t n_cells, kvat_error *err)
 
 static kvat_status add_failure(kvat__entry_figures *f, const kvat_trial_record *record, kvat_error *err) {
     f->failures[record->status]++;
+    if (record->status == KVAT_TRIAL_VOIDED) return KVAT_OK; /* it was the machine that failed */
     char *text = strdup(record->detail ? record->detail : "");
     if (!text) return nomem(err);
     free(f->failure);

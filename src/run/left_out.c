@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "run_internal.h"
+#include "outcome_internal.h"
 
 static kvat_status nomem(kvat_error *err) {
     return kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate what was left out");
@@ -64,8 +64,7 @@ kvat_status kvat__left_out_add_ruled_out(kvat_outcome *o, kvat_error *err) {
     kvat_status status = KVAT_OK;
     for (size_t i = 0; cause && i < o->n_entries && status == KVAT_OK; i++) {
         const kvat_entry *entry = &o->entries[i];
-        bool tried = entry->standing.clean_runs > 0 || entry->failure;
-        if (entry->standing.state == KVAT_CONFIG_INFEASIBLE && !tried)
+        if (entry->standing.state == KVAT_CONFIG_INFEASIBLE && !kvat__outcome_tried(entry))
             status = add_left_out(o, entry, cause->label, err);
     }
     return status;

@@ -8,7 +8,7 @@
 static void put_sure(kvat_buf *out, const kvat_outcome *o, const char *of) {
     size_t compared = kvat_outcome_compared(o);
     if (compared < 2)
-        kvat_buf_puts(out, "nothing else that may win has run clean");
+        kvat_buf_puts(out, "there is nothing else that may win to compare it with");
     else if (!(o->p_good > 0))
         kvat_buf_printf(out, "too few runs of the %zu configurations compared to say how sure", compared);
     else
@@ -32,6 +32,11 @@ static size_t winner_of(const kvat_outcome *o, const kvat__drive_view *view) {
     return view->confirming && lost ? kvat__outcome_entry_of(o, view->reference_config) : o->best_so_far;
 }
 
+/** Why a confirmation ended before it had its pairs. */
+static const char *what_lacked(const kvat__drive_view *view) {
+    return view->confirm_disturbed ? "the machine was too disturbed" : "no time was left";
+}
+
 /** What the fresh pairs said, as the first half of the reason. */
 static void put_confirmation(kvat_buf *why, const kvat_outcome *o, const kvat__drive_view *view, const char *against) {
     const kvat_confirm_answer *answer = &view->confirmation;
@@ -48,9 +53,10 @@ static void put_confirmation(kvat_buf *why, const kvat_outcome *o, const kvat__d
     else if (answer->pairs > 0)
         kvat_buf_printf(why, "%zu fresh pair%s could not tell the leader of the search from %s; ", answer->pairs,
                         answer->pairs == 1 ? "" : "s", against);
+    else if (!view->finished)
+        kvat_buf_printf(why, "The leader has not been confirmed against %s yet; ", against);
     else
-        kvat_buf_printf(why, "The leader could not be confirmed against %s: %s; ", against,
-                        view->confirm_disturbed ? "the machine was too disturbed" : "no time was left");
+        kvat_buf_printf(why, "The leader could not be confirmed against %s: %s; ", against, what_lacked(view));
 }
 
 /** Why nothing was confirmed although the race is decided. */
@@ -63,27 +69,65 @@ static void put_unopposed(kvat_buf *why, const kvat_outcome *o) {
         kvat_buf_puts(why, "Nothing else that may win works, the default included; ");
 }
 
-/** Nothing that may win has run clean: all of it failed, or the machine let nothing be measured. */
-static void put_leaderless(kvat_outcome *o, bool disturbed, kvat_buf *why) {
-    o->decision = disturbed ? KVAT_DECISION_UNDECIDED : KVAT_DECISION_INFEASIBLE;
-    if (disturbed)
+static void put_infeasible(kvat_buf *why, const kvat_outcome *o) {
+    size_t may_win = 0;
+    for (size_t i = 0; i < o->n_entries; i++) may_win += o->entries[i].eligible;
+    if (may_win == o->n_entries)
+        kvat_buf_printf(why, "none of %zu configurations worked", may_win);
+    else
+        kvat_buf_printf(why, "none of the %zu configurations that may win worked", may_win);
+}
+
+/** Not everything was seen: how far it came. */
+static void put_unseen(kvat_buf *why, const kvat_outcome *o, bool finished) {
+    size_t tried = 0, clean = 0;
+    for (size_t i = 0; i < o->n_entries; i++) {
+        tried += kvat__outcome_tried(&o->entries[i]);
+        clean += o->entries[i].standing.clean_runs > 0;
+    }
+    kvat_buf_printf(why, "not decided: %s after %zu of %zu configurations, and none %s%s",
+                    finished ? "the budget ended" : "the run is not finished", tried, o->n_entries,
+                    clean > 0 ? "that may win can be named yet" : "ran clean",
+                    finished ? "; a larger one goes on from there" : "");
+}
+
+/** Nothing that may win has run clean: all of it failed, the machine let nothing be measured, or there was no time. */
+static void put_leaderless(kvat_outcome *o, const kvat__drive_view *view, kvat_buf *why) {
+    const bool nothing_works = view->answer.stop == KVAT_STOP_INFEASIBLE;
+    o->decision = nothing_works ? KVAT_DECISION_INFEASIBLE : KVAT_DECISION_UNDECIDED;
+    if (nothing_works)
+        put_infeasible(why, o);
+    else if (2 * o->voided_trials > o->trials)
         kvat_buf_printf(why,
                         "not decided: the machine was too disturbed, %zu of %zu measurements had to be thrown away and "
                         "nothing that may win ran clean; try again when it is calmer",
                         o->voided_trials, o->trials);
     else
-        kvat_buf_printf(why, "none of %zu configurations worked", o->n_entries);
+        put_unseen(why, o, view->finished);
+}
+
+/** What keeps an answer from being firm, where what was said of the confirmation does not tell. */
+static void put_missing(kvat_buf *why, const kvat_outcome *o, const kvat__drive_view *view, bool raced) {
+    const kvat_confirm_answer *confirmation = &view->confirmation;
+    if (!view->finished) {
+        kvat_buf_puts(why, ", and the run is not finished");
+    } else if (!raced) {
+        kvat_buf_printf(why, ", and the budget ended%s", o->noisy ? " on a noisy machine" : "");
+        if (view->answer.survivors > 1) kvat_buf_printf(why, " with %zu configurations left", view->answer.survivors);
+    } else if (confirmation->verdict == KVAT_VERDICT_UNDECIDED && confirmation->pairs > 0) {
+        kvat_buf_printf(why, ", and %s for the %zu pairs it takes", what_lacked(view), view->pairs_min);
+    }
 }
 
 static void put_decision(kvat_outcome *o, const kvat__drive_view *view, kvat_buf *why) {
     const kvat_search_answer *answer = &view->answer;
     bool raced = answer->stop == KVAT_STOP_CONFIDENT || answer->stop == KVAT_STOP_ONE_LEFT;
-    bool firm = raced && (!view->confirming || confirmation_is_over(view));
+    bool firm = raced && view->finished && (!view->confirming || confirmation_is_over(view));
     o->best_so_far = answer->has_leader ? kvat__outcome_entry_of(o, answer->leader) : SIZE_MAX;
     o->confirmed_entry = view->confirming ? kvat__outcome_entry_of(o, view->confirmed_config) : SIZE_MAX;
     o->reference_is_default = o->default_entry != SIZE_MAX && kvat__outcome_ranked(&o->entries[o->default_entry]);
     if (!answer->has_leader) {
-        put_leaderless(o, answer->stop != KVAT_STOP_INFEASIBLE && o->voided_trials > 0, why);
+        put_leaderless(o, view, why);
         return;
     }
     o->winner = winner_of(o, view);
@@ -102,9 +146,7 @@ static void put_decision(kvat_outcome *o, const kvat__drive_view *view, kvat_buf
     }
     if (!firm) kvat_buf_puts(why, "not decided: ");
     put_sure(why, o, of);
-    if (raced) return;
-    kvat_buf_printf(why, ", and the budget ended%s", o->noisy ? " on a noisy machine" : "");
-    if (answer->survivors > 1) kvat_buf_printf(why, " with %zu configurations left", answer->survivors);
+    if (!firm) put_missing(why, o, view, raced);
 }
 
 /** Best ranked lossy entry that beats the winner by estimate. */

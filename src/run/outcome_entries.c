@@ -113,6 +113,12 @@ void kvat__outcome_compare_plainly(kvat_outcome *o, const kvat_profile *profile)
     }
 }
 
+bool kvat__outcome_tried(const kvat_entry *entry) {
+    bool tried = entry->standing.clean_runs > 0;
+    for (int status = 0; status < KVAT_TRIAL_STATUS_COUNT; status++) tried |= entry->failures_by_status[status] > 0;
+    return tried;
+}
+
 bool kvat__outcome_ranked(const kvat_entry *entry) {
     return entry->standing.clean_runs > 0 && entry->standing.state != KVAT_CONFIG_INFEASIBLE &&
            entry->standing.state != KVAT_CONFIG_UNSTABLE && entry->standing.state != KVAT_CONFIG_SLOW &&

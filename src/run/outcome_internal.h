@@ -17,6 +17,8 @@ kvat_status kvat__outcome_make_entries(kvat_outcome *outcome, const kvat__job *j
 void kvat__outcome_compare_plainly(kvat_outcome *outcome, const kvat_profile *profile);
 /** The search's leader (a configuration, SIZE_MAX none) first, whatever ties its rule broke; then by estimate. */
 void kvat__outcome_rank(kvat_outcome *outcome, size_t leader);
+/** Has it been measured, however that ended? */
+bool kvat__outcome_tried(const kvat_entry *entry);
 /** Does it work and have a score? */
 bool kvat__outcome_ranked(const kvat_entry *entry);
 /** Index of the entry of configuration `config`, SIZE_MAX none. */

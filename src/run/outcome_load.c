@@ -255,7 +255,7 @@ static kvat_status conclude(kvat_outcome *o, gathering *g, kvat__drive *drive, k
     const kvat_search_answer *answer = &view.answer;
     kvat__outcome_rank(o, answer->has_leader ? answer->leader : SIZE_MAX);
     o->default_entry = g->job->default_dropped ? SIZE_MAX : kvat__outcome_entry_of(o, 0);
-    o->stop = view.out_of_budget ? KVAT_STOP_BUDGET : answer->stop;
+    o->stop = view.out_of_budget && answer->stop != KVAT_STOP_INFEASIBLE ? KVAT_STOP_BUDGET : answer->stop;
     o->p_good = answer->p_good;
     o->p_best = answer->p_best;
     o->sigma = answer->sigma;

@@ -20,15 +20,33 @@ def unsupported(*settings: dict[str, Any]) -> list[dict[str, Any]]:
 ONE_LEFT = unsupported({**F16, "flash-attn": "off"}, {**F16, "ubatch-size": 512}, {**F16, "ubatch-size": 256})
 
 
-def tune(folder: Path, faults: list[dict[str, Any]], *options: str) -> tuple[dict[str, Any], str]:
-    """The plan and all that was said of a run in which these settings fail."""
+def write_surface(folder: Path, faults: list[dict[str, Any]]) -> None:
     surface = json.loads(SURFACE.read_text())
     surface["faults"] = faults
     surface["noise"] = {"run_sd": 0.002}
     (folder / "surface.json").write_text(json.dumps(surface))
+
+
+def tune(folder: Path, faults: list[dict[str, Any]], *options: str) -> tuple[dict[str, Any], str]:
+    """The plan and all that was said of a run in which these settings fail."""
+    write_surface(folder, faults)
     result = kvat("tune", "surface.json", *options, cwd=folder)
     assert result.code in (0, 6), result.err
     return json.loads((folder / "kvat_results" / "best_plan.json").read_text()), result.out + result.err
+
+
+def test_a_budget_that_ends_before_anything_worked_says_so_and_can_be_raised(tmp_path: Path) -> None:
+    write_surface(tmp_path, unsupported(DEFAULT))
+    for _ in range(2):
+        result = kvat("tune", "surface.json", "--trials", "1", "--json", cwd=tmp_path)
+        assert result.code == 6, result.err
+        report = json.loads(result.out)["report"]
+        assert report["decision"] == "undecided"
+        assert re.search(r"the budget ended after 1 of \d+ configurations, and none ran clean", report["why"])
+    assert "nothing has worked so far" in (tmp_path / "kvat_results" / "report.md").read_text()
+    raised = kvat("tune", "surface.json", cwd=tmp_path)
+    assert raised.code == 0, raised.err
+    assert "resuming after 1 trial" in raised.err
 
 
 def test_without_the_default_nothing_is_said_to_beat_it(tmp_path: Path) -> None:

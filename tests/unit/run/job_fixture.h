@@ -31,13 +31,12 @@ static inline json_t *fixture_json(const char *text) {
     return json;
 }
 
-static inline kvat__job *fixture_job(int64_t budget_ns) {
-    kvat_tune_request request = KVAT_TUNE_REQUEST_INIT;
+/** What `request` asks of the engine that describes itself so; the model is the only one there is. */
+static inline kvat__job *fixture_job_of(kvat_tune_request request, const char *describe_text) {
     request.model = "toy";
     request.profile = "ci-micro";
-    request.time_ns = budget_ns;
     kvat_machine machine = {.threads = 4, .memory_limit_bytes = (int64_t)1 << 34};
-    json_t *hello = fixture_json(fixture_hello), *describe = fixture_json(fixture_describe);
+    json_t *hello = fixture_json(fixture_hello), *describe = fixture_json(describe_text);
     kvat__job *job = NULL;
     kvat_error err = KVAT_ERROR_INIT;
     kvat_status status = kvat__job_from_request(&job, &request, hello, describe, &machine, "pretend", "as asked", &err);
@@ -45,6 +44,12 @@ static inline kvat__job *fixture_job(int64_t budget_ns) {
     json_decref(hello);
     json_decref(describe);
     return job;
+}
+
+static inline kvat__job *fixture_job(int64_t budget_ns) {
+    kvat_tune_request request = KVAT_TUNE_REQUEST_INIT;
+    request.time_ns = budget_ns;
+    return fixture_job_of(request, fixture_describe);
 }
 
 /** True speed-up of a configuration in score units: two threads are best, flash attention off is worse. */
