@@ -145,6 +145,10 @@ typedef struct kvat_search_answer {
     double p_best; /**< P(the leader is the very best) */
     /** The leader is the stored earlier winner although another is ahead; p_good is still its own. */
     bool incumbent_kept;
+    /** The best of the others, while that and not the incumbent is ahead, and the chance that it beats the incumbent by
+     * more than delta; SIZE_MAX and NaN where there is no incumbent or the two cannot be compared. */
+    size_t challenger;
+    double p_challenger;
     double sigma; /**< residual spread of a run's score, drift taken out; NaN before a fit exists */
     size_t survivors, tried, trials;
     const kvat_search_standing *standing; /**< n_configs, borrowed until the next call on the search */

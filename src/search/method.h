@@ -5,6 +5,9 @@
 
 #include "kvat/search.h"
 
+// An incumbent stays unless beaten by more than delta with at least this chance.
+#define KVAT__REPLACE_AT 0.95
+
 // One configuration's record.
 typedef struct kvat__tally {
     kvat_config_state state; // RACING and ELIMINATED are the method's to choose between

@@ -270,6 +270,9 @@ static void fill_answer(kvat_search_answer *out, kvat_search_standing *standing,
     out->p_good = claim ? view->p_good[view->pick] : 0;
     out->p_best = claim ? view->p_best[view->pick] : 0;
     out->incumbent_kept = view->incumbent_kept;
+    if (!claim || isnan(view->p_challenger)) return;
+    out->challenger = view->posterior.list[view->leader];
+    out->p_challenger = view->p_challenger;
 }
 
 static kvat_status model_answer(kvat_search_answer *out, kvat_search_standing *standing, const void *state,

@@ -192,6 +192,7 @@ typedef struct model_view {
     size_t leader; // the same, measured
     size_t pick;   // place; after the tie rule and the incumbent's
     bool incumbent_kept;
+    double p_challenger; // that the leader beats the incumbent by more than delta; NaN where that is not known
 } model_view;
 // Needs a clean run or more.
 kvat_status kvat__model_view_make(model_view *out, const model_space *space, const model_belief *belief,

@@ -94,13 +94,13 @@ static size_t place_of(const model_posterior *p, size_t config) {
     return j;
 }
 
-// Not yet beaten by more than delta at 95 %.
-static bool incumbent_holds(const model_view *view, const kvat__ledger *ledger, size_t place) {
+// P(the leader beats the incumbent by more than delta); NaN where there is no such pair, or nothing is known of it.
+static double chance_against_incumbent(const model_view *view, const kvat__ledger *ledger, size_t place) {
     const kvat_search_options *o = &ledger->options;
-    if (place == view->posterior.n || place == view->leader) return false;
-    if (!measured(ledger, o->incumbent) || ledger->tally[o->incumbent].owed > 0) return false;
+    if (place == view->posterior.n || place == view->leader) return NAN;
+    if (!measured(ledger, o->incumbent) || ledger->tally[o->incumbent].owed > 0) return NAN;
     const double ahead = view->posterior.mean[view->leader] - view->posterior.mean[place] - o->delta;
-    return ahead <= kvat_student_quantile(.95, view->dof) * sd_of_contrast(&view->posterior, view->leader, place);
+    return kvat_student_cdf(ahead / sd_of_contrast(&view->posterior, view->leader, place), view->dof);
 }
 
 // Good enough to be the answer in the leader's place: as sure as is asked for, or as sure as the leader.
@@ -117,7 +117,8 @@ static void choose_pick(model_view *view, const kvat__ledger *ledger) {
     view->pick = view->leader;
     if (o->has_incumbent && list[view->leader] == o->incumbent) return;
     const size_t incumbent = o->has_incumbent ? place_of(&view->posterior, o->incumbent) : view->posterior.n;
-    if (incumbent_holds(view, ledger, incumbent)) {
+    view->p_challenger = chance_against_incumbent(view, ledger, incumbent);
+    if (view->p_challenger <= KVAT__REPLACE_AT) {
         view->pick = incumbent;
         view->incumbent_kept = true;
         return;
@@ -131,7 +132,7 @@ static void choose_pick(model_view *view, const kvat__ledger *ledger) {
 
 kvat_status kvat__model_view_make(model_view *out, const model_space *space, const model_belief *belief,
                                   const kvat__ledger *ledger, kvat_error *err) {
-    model_view view = {.n_told = ledger->n_told};
+    model_view view = {.n_told = ledger->n_told, .p_challenger = NAN};
     kvat_status status = kvat__model_rows_init(&view.rows, ledger, err);
     if (status == KVAT_OK) status = kvat__model_belief_copy(&view.belief, belief, ledger->n_runs, err);
     if (status == KVAT_OK) status = kvat__model_fit_make(&view.fit, &view.belief, space, &view.rows, err);

@@ -325,6 +325,8 @@ static kvat_status race_answer(kvat_search_answer *out, kvat_search_standing *st
         out->p_good = view.p_good[view.pick];
         out->p_best = view.p_best[view.pick];
         out->incumbent_kept = view.incumbent_kept;
+        if (!isnan(view.p_challenger)) out->challenger = view.leader;
+        out->p_challenger = view.p_challenger;
     }
     if (view.fit.n_arms > 0 && view.fit.residual_dof > 0) out->sigma = view.fit.sigma;
     kvat__race_view_clear(&view);

@@ -186,21 +186,21 @@ static bool ties(const race_view *view, const kvat__ledger *ledger, size_t confi
     return view->p_good[config] >= fmin(ledger->options.p_good_target, view->p_good[view->leader]);
 }
 
-// Not yet beaten by more than delta at 95 %.
-static bool incumbent_holds(const race_view *view, const kvat__ledger *ledger) {
+// P(the leader beats the incumbent by more than delta); NaN where there is no such pair, or nothing is known of it.
+static double chance_against_incumbent(const race_view *view, const kvat__ledger *ledger) {
     const size_t incumbent = ledger->options.incumbent;
-    if (!ledger->options.has_incumbent || incumbent == view->leader || !view->posterior) return false;
-    if (!may_lead(ledger, incumbent) || ledger->tally[incumbent].owed > 0) return false;
-    if (!kvat__race_view_comparable(view, incumbent)) return false;
+    if (!ledger->options.has_incumbent || incumbent == view->leader || !view->posterior) return NAN;
+    if (!may_lead(ledger, incumbent) || ledger->tally[incumbent].owed > 0) return NAN;
+    if (!kvat__race_view_comparable(view, incumbent)) return NAN;
     const double ahead = view->fit.estimate[view->leader] - view->fit.estimate[incumbent] - ledger->options.delta;
-    return ahead <=
-           kvat_student_quantile(0.95, view->fit.dof) * kvat__race_view_contrast_se(view, view->leader, incumbent);
+    return kvat_student_cdf(ahead / kvat__race_view_contrast_se(view, view->leader, incumbent), view->fit.dof);
 }
 
 static void choose_pick(race_view *view, const kvat__ledger *ledger) {
     const kvat_search_config *configs = ledger->options.configs;
     view->pick = view->leader;
-    if (incumbent_holds(view, ledger)) {
+    view->p_challenger = chance_against_incumbent(view, ledger);
+    if (view->p_challenger <= KVAT__REPLACE_AT) {
         view->pick = ledger->options.incumbent;
         view->incumbent_kept = true;
         return;
@@ -220,7 +220,7 @@ static void crown_the_only_one(race_view *view) {
 
 kvat_status kvat__race_view_make(race_view *out, const kvat__ledger *ledger, bool whole, kvat_error *err) {
     const size_t n = ledger->options.n_configs;
-    race_view view = {0};
+    race_view view = {.p_challenger = NAN};
     kvat_status status = KVAT_OK;
     view.p_good = calloc(n, sizeof *view.p_good);
     view.p_best = calloc(n, sizeof *view.p_best);

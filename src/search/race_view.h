@@ -14,6 +14,7 @@ typedef struct race_view {
     size_t leader;       // best estimate
     size_t pick;         // after the tie rule: the answer
     bool incumbent_kept; // pick is the incumbent, and the leader is not
+    double p_challenger; // that the leader beats the incumbent by more than delta; NaN where that is not known
 } race_view;
 
 // `whole` tells that every configuration has had two passes, without which no confidence is claimed.

@@ -234,7 +234,17 @@ static void an_incumbent_stays_unless_beaten(void **state) {
     m.options.has_incumbent = true;
     m.options.incumbent = 7;
     kvat_search *search = machine_search(&m);
-    assert_int_equal(run_to_end(&m, search).leader, 7);
+    const kvat_search_answer kept = run_to_end(&m, search);
+    assert_int_equal(kept.leader, 7);
+    assert_int_equal(kept.incumbent_kept, kept.challenger != SIZE_MAX);
+    assert_false(kept.p_challenger > 0.95);
+    kvat_search_free(search);
+    m.score[12] = 0.3;
+    search = machine_search(&m);
+    const kvat_search_answer replaced = run_to_end(&m, search);
+    assert_int_equal(replaced.leader, 12);
+    assert_int_equal(replaced.challenger, 12);
+    assert_true(replaced.p_challenger > 0.95 && !replaced.incumbent_kept);
     kvat_search_free(search);
 }
 

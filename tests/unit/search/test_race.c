@@ -408,8 +408,8 @@ static void an_incumbent_stays_unless_clearly_beaten(void **state) {
     static const struct {
         double challenger;
         size_t leader;
-        bool kept;
-    } cases[] = {{0.012, 3, true}, {0.1, 5, false}, {-0.2, 3, false}};
+        bool kept, ahead; /* the challenger, by estimate */
+    } cases[] = {{0.012, 3, true, true}, {0.1, 5, false, true}, {-0.2, 3, false, false}};
     for (size_t c = 0; c < LENGTH(cases); c++) {
         machine m;
         machine_init(&m, 8, 0.003);
@@ -422,6 +422,9 @@ static void an_incumbent_stays_unless_clearly_beaten(void **state) {
         const kvat_search_answer answer = run_to_end(&m, search);
         assert_int_equal(answer.leader, cases[c].leader);
         assert_int_equal(answer.incumbent_kept, cases[c].kept);
+        assert_true(answer.challenger == (cases[c].ahead ? 5 : SIZE_MAX));
+        if (!cases[c].ahead) assert_true(isnan(answer.p_challenger));
+        if (cases[c].ahead) assert_true(answer.p_challenger > 0 && (answer.p_challenger <= 0.95) == cases[c].kept);
         assert_true(answer.p_good == answer.standing[answer.leader].p_good);
         kvat_search_free(search);
     }
