@@ -65,6 +65,7 @@ typedef enum cli_opt {
     CLI_TRIALS,
     CLI_WARMUP,
     CLI_WEIGHTS,
+    CLI_WINNERS,
     CLI_WORDS,
     CLI_WORLD_SEED,
     CLI_OPT_COUNT
@@ -234,8 +235,12 @@ void cli_buf_drop(kvat_buf *out, kvat_buf *part);
 void cli_put_fitted(kvat_buf *out, const cli_io *io, const char *text, size_t columns);
 /** Bytes, or "unknown" for 0. */
 void cli_put_size(kvat_buf *out, int64_t bytes);
+/** "+1.0 % (-0.5 % to +2.5 %)" of a ratio; of an interval too wide for that, "beyond +40 %" or "cannot tell". */
+void cli_put_change(kvat_buf *out, const kvat_interval *ratio, bool unicode);
 /** A JSON number, or null when it is not finite. */
 json_t *cli_json_real(double value);
+/** {value, low, high} of such. */
+json_t *cli_json_interval(const kvat_interval *interval);
 /** A JSON string of any bytes (invalid UTF-8 becomes visible), null for NULL. */
 json_t *cli_json_text(const char *text);
 /** Appends `item` (reference taken) to `*list`; without memory `*list` becomes NULL, so that no list lacks an item
@@ -262,6 +267,8 @@ kvat_status cli_write_output(const cli_context *context, const kvat_buf *bytes, 
 void cli_signals_catch(kvat_cancel *cancel);
 /** The first signal caught, 0 for none. */
 int cli_signals_caught(void);
+/** For commands that hold the user's prompts in memory: no core file of this process is left behind. */
+void cli_forbid_core(void);
 
 /* ---- text made from the tables ---- */
 
@@ -314,7 +321,7 @@ extern const char cli_default_folder[];
 /** Option --run, or 0. */
 int64_t cli_run_number(const cli_args *args);
 
-extern const cli_command cli_cmd_tune, cli_cmd_apply, cli_cmd_compare, cli_cmd_report, cli_cmd_profiles,
+extern const cli_command cli_cmd_tune, cli_cmd_apply, cli_cmd_compare, cli_cmd_verify, cli_cmd_report, cli_cmd_profiles,
     cli_cmd_engines, cli_cmd_info, cli_cmd_runs, cli_cmd_completion, cli_cmd_help;
 
 #define CLI_COUNT(array) (sizeof(array) / sizeof((array)[0]))

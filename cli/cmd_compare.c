@@ -56,30 +56,6 @@ static const cli_option options[] = {
 
 /* ---- table ---- */
 
-/** Of an interval too wide for its value to mean anything: on which side of no change it is, when that is known. */
-static void put_bound(kvat_buf *out, const kvat_interval *change, bool unicode) {
-    if (change->low <= 1 && change->high >= 1) {
-        kvat_buf_puts(out, "cannot tell");
-        return;
-    }
-    kvat_buf_puts(out, "beyond ");
-    kvat_put_change(out, change->low > 1 ? change->low : change->high, unicode);
-}
-
-/** "+1.0 % (-0.5 % to +2.5 %)" */
-static void put_change(kvat_buf *out, const kvat_interval *change, bool unicode) {
-    if (kvat_interval_too_wide(*change)) {
-        put_bound(out, change, unicode);
-        return;
-    }
-    kvat_put_change(out, change->value, unicode);
-    kvat_buf_puts(out, " (");
-    kvat_put_change(out, change->low, unicode);
-    kvat_buf_puts(out, " to ");
-    kvat_put_change(out, change->high, unicode);
-    kvat_buf_puts(out, ")");
-}
-
 static void put_value(kvat_buf *out, const char *metric, double value) {
     if (!isfinite(value)) {
         kvat_buf_puts(out, "?");
@@ -125,7 +101,7 @@ static void put_row_narrow(kvat_buf *out, const kvat_difference *item, bool unic
     kvat_buf_printf(out, "%s\n  ", title_of(item->metric));
     put_values(out, item, unicode);
     if (has_values(item)) kvat_buf_puts(out, "\n  ");
-    put_change(out, &item->change, unicode);
+    cli_put_change(out, &item->change, unicode);
 }
 
 static void put_row_wide(kvat_buf *out, const kvat_difference *item, bool unicode) {
@@ -133,7 +109,7 @@ static void put_row_wide(kvat_buf *out, const kvat_difference *item, bool unicod
     put_values(&values, item, unicode);
     kvat_text_fit(out, title_of(item->metric), 21, 1, unicode);
     kvat_text_fit(out, values.length ? values.bytes : "", 26, 1, unicode);
-    put_change(out, &item->change, unicode);
+    cli_put_change(out, &item->change, unicode);
     cli_buf_drop(out, &values);
 }
 
@@ -169,16 +145,11 @@ static kvat_status show_table(cli_io *io, const kvat_comparison *comparison, kva
 
 /* ---- JSON ---- */
 
-static json_t *interval_json(const kvat_interval *interval) {
-    return json_pack("{s:o, s:o, s:o}", "value", cli_json_real(interval->value), "low", cli_json_real(interval->low),
-                     "high", cli_json_real(interval->high));
-}
-
 static json_t *item_json(const kvat_difference *item) {
     bool values = has_values(item);
     return json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:b}", "metric", item->metric, "base",
                      cli_json_real(values ? item->base : NAN), "candidate",
-                     cli_json_real(values ? item->candidate : NAN), "change_ratio", interval_json(&item->change),
+                     cli_json_real(values ? item->candidate : NAN), "change_ratio", cli_json_interval(&item->change),
                      "allowed_ratio", cli_json_real(item->allowed), "worse_beyond_gate", item->worse_beyond_gate,
                      "better", item->better, "worse", item->worse);
 }
@@ -195,7 +166,7 @@ static json_t *comparison_json(const kvat_comparison *comparison) {
 
 static void put_case(kvat_buf *out, const kvat_difference *item) {
     kvat_buf text = KVAT_BUF_INIT;
-    put_change(&text, &item->change, false);
+    cli_put_change(&text, &item->change, false);
     kvat_buf_printf(out, "    <testcase classname=\"kvat.compare\" name=\"%s\">", item->metric);
     if (item->worse_beyond_gate) {
         kvat_buf_puts(out, "<failure message=\"");

@@ -2,7 +2,6 @@
 // It must not know how trials are chosen or judged.
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "kvat/plan.h"
 #include "kvat/units.h"
@@ -176,6 +175,12 @@ static const cli_option options[] = {
      .value = "DIR",
      .group = "Where",
      .help = "folder for the results (default: kvat_results)"},
+    {.id = CLI_WINNERS,
+     .name = "winners",
+     .kind = CLI_FOLDER,
+     .value = "DIR",
+     .help = "folder where winners are remembered for later runs into any folder (default: kvat/winners in the state "
+             "folder; none for a simulated machine); \"none\" asks and remembers nothing"},
     {.id = CLI_LAUNCH,
      .name = "launch",
      .kind = CLI_TEXT,
@@ -360,18 +365,12 @@ static bool has_outcome(kvat_status status) {
     return status == KVAT_OK || status == KVAT_ERR_PARTIAL || status == KVAT_ERR_INFEASIBLE;
 }
 
-/** The user's prompts are in this process's memory: no core file of it may be left behind. */
-static void forbid_core(void) {
-    const struct rlimit none = {0, 0};
-    (void)setrlimit(RLIMIT_CORE, &none);
-}
-
 static kvat_status tune(cli_context *context, kvat_error *err) {
     cli_tune_request made;
     cli_progress progress;
     kvat_outcome *outcome = NULL;
     kvat_events events = {cli_progress_event, &progress};
-    forbid_core();
+    cli_forbid_core();
     cli_signals_catch(context->cancel);
     cli_progress_init(&progress, context->io);
     kvat_status status = cli_tune_request_make(&made, context, err);

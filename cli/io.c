@@ -263,6 +263,34 @@ void cli_put_size(kvat_buf *out, int64_t bytes) {
         kvat_buf_puts(out, "unknown");
 }
 
+/** Of an interval too wide for its value to mean anything: on which side of no change it is, when that is known. */
+static void put_bound(kvat_buf *out, const kvat_interval *ratio, bool unicode) {
+    if (ratio->low <= 1 && ratio->high >= 1) {
+        kvat_buf_puts(out, "cannot tell");
+        return;
+    }
+    kvat_buf_puts(out, "beyond ");
+    kvat_put_change(out, ratio->low > 1 ? ratio->low : ratio->high, unicode);
+}
+
+void cli_put_change(kvat_buf *out, const kvat_interval *ratio, bool unicode) {
+    if (kvat_interval_too_wide(*ratio)) {
+        put_bound(out, ratio, unicode);
+        return;
+    }
+    kvat_put_change(out, ratio->value, unicode);
+    kvat_buf_puts(out, " (");
+    kvat_put_change(out, ratio->low, unicode);
+    kvat_buf_puts(out, " to ");
+    kvat_put_change(out, ratio->high, unicode);
+    kvat_buf_putc(out, ')');
+}
+
+json_t *cli_json_interval(const kvat_interval *interval) {
+    return json_pack("{s:o, s:o, s:o}", "value", cli_json_real(interval->value), "low", cli_json_real(interval->low),
+                     "high", cli_json_real(interval->high));
+}
+
 json_t *cli_json_real(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "cli.h"
 
@@ -31,4 +32,9 @@ void cli_signals_catch(kvat_cancel *cancel) {
 
 int cli_signals_caught(void) {
     return first_signal;
+}
+
+void cli_forbid_core(void) {
+    const struct rlimit none = {0, 0};
+    (void)setrlimit(RLIMIT_CORE, &none);
 }

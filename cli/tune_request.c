@@ -72,7 +72,7 @@ static bool quotes_are_closed(const char *text) {
     return quote == 0;
 }
 
-static kvat_status make_launch(cli_tune_request *made, const cli_args *args, kvat_error *err) {
+kvat_status cli_tune_request_launch(cli_tune_request *made, const cli_args *args, kvat_error *err) {
     const char *text = cli_text(args, CLI_LAUNCH);
     int n = 0;
     if (!text) return KVAT_OK;
@@ -231,6 +231,8 @@ static void take_plain_options(kvat_tune_request *request, const cli_args *args)
     request->delta = args->values[CLI_DELTA].real;
     request->p_good = args->values[CLI_CONFIDENCE].real;
     request->directory = cli_text(args, CLI_OUT);
+    request->winners = cli_text(args, CLI_WINNERS);
+    if (request->winners && strcmp(request->winners, "none") == 0) request->winners = "";
     request->fresh = cli_has(args, CLI_FRESH);
     request->force = cli_has(args, CLI_FORCE);
     request->dry_run = cli_has(args, CLI_DRY_RUN);
@@ -244,9 +246,23 @@ kvat_status cli_tune_request_make(cli_tune_request *out, const cli_context *cont
     out->request.argv = context->argv;
     kvat_status status = cli_subject(&out->request.model, args, 0, CLI_MODEL, "MODEL", err);
     if (status == KVAT_OK) status = make_settings(out, args, err);
-    if (status == KVAT_OK) status = make_launch(out, args, err);
+    if (status == KVAT_OK) status = cli_tune_request_launch(out, args, err);
     if (status == KVAT_OK) status = make_prompts(out, args, err);
     if (status == KVAT_OK) status = make_device(out, context, err);
+    return status;
+}
+
+kvat_status cli_tune_request_recall(cli_tune_request *out, const cli_context *context, const cli_args *args,
+                                    kvat_error *err) {
+    const cli_context then = {context->command, args, context->io, context->cancel, context->argv};
+    memset(out, 0, sizeof *out);
+    out->request = (kvat_tune_request)KVAT_TUNE_REQUEST_INIT;
+    kvat_status status = cli_subject(&out->request.model, args, 0, CLI_MODEL, "MODEL", err);
+    if (status == KVAT_OK) status = make_settings(out, args, err);
+    if (status == KVAT_OK) status = make_prompts(out, args, err);
+    if (status == KVAT_OK) status = make_device(out, &then, err);
+    const char *prompts = out->request.overrides.prompts_file;
+    if (prompts && access(prompts, R_OK) != 0) out->request.overrides.prompts_file = NULL;
     return status;
 }
 

@@ -15,6 +15,12 @@ typedef struct cli_tune_request {
 } cli_tune_request;
 
 kvat_status cli_tune_request_make(cli_tune_request *out, const cli_context *context, kvat_error *err);
+/** What the command that made a plan says of the model, of settings fixed for all and of prompts; `args` is that
+ * command parsed, and lives as long. Prompts that are not here any more are left out. */
+kvat_status cli_tune_request_recall(cli_tune_request *out, const cli_context *context, const cli_args *args,
+                                    kvat_error *err);
+/** Its --launch, split into words. */
+kvat_status cli_tune_request_launch(cli_tune_request *made, const cli_args *args, kvat_error *err);
 void cli_tune_request_clear(cli_tune_request *made);
 
 #endif

@@ -105,8 +105,12 @@ typedef struct kvat_outcome {
     size_t best_so_far;   /**< entry index of the leader of the search; SIZE_MAX none */
     size_t default_entry; /**< entry index of configuration 0 */
     double p_good, p_best, sigma, delta;
-    size_t lossy_best;                /**< entry index of the best unjudged lossy configuration, SIZE_MAX none */
-    bool reference_is_default;        /**< false: the default failed, gains are against the first that works */
+    size_t incumbent;          /**< entry index of the winner of an earlier run, SIZE_MAX none that could be compared */
+    bool incumbent_kept;       /**< the answer is that one again */
+    double p_incumbent_beaten; /**< chance that the best of the others beats it by more than delta; NaN not known */
+    char *incumbent_said;      /**< what became of it in a sentence without its period; NULL when none was remembered */
+    size_t lossy_best;         /**< entry index of the best unjudged lossy configuration, SIZE_MAX none */
+    bool reference_is_default; /**< false: the default failed, gains are against the first that works */
     kvat_confirm_answer confirmation; /**< pairs 0 when none was made */
     size_t confirmed_entry;           /**< the entry whose confirmation it is, SIZE_MAX none */
     size_t winner_by_cell_n;

@@ -66,11 +66,14 @@ typedef struct kvat_tune_request {
     /** Command line to note under `reproduce`, NULL-terminated, or NULL; of a path outside the working folder only the
      * base name is kept. */
     const char *const *argv;
+    /** Folder of remembered winners (kvat_winner_read()); "" to ask and remember nothing. NULL: `kvat/winners` in the
+     * user's state folder, and of a virtual clock nothing, since a simulated machine is not the user's. */
+    const char *winners;
 } kvat_tune_request;
 #define KVAT_TUNE_REQUEST_INIT                                                                                         \
     {                                                                                                                  \
         NULL, NULL, NULL, KVAT_PROFILE_OVERRIDES_INIT, NULL, 0, NULL, 0, false, false, 0, 0, 0, 0, 0, 0, 0, 0, NULL,   \
-            NULL, false, false, false, NULL                                                                            \
+            NULL, false, false, false, NULL, NULL                                                                      \
     }
 
 typedef enum kvat_event_kind {

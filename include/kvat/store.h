@@ -135,6 +135,20 @@ KVAT_EXTERN kvat_status kvat_store_each_trial(kvat_store *store, int64_t run, bo
  */
 KVAT_EXTERN kvat_status kvat_store_export_surface(json_t **out, kvat_store *store, int64_t run, kvat_error *err);
 
+/*
+ * ---- winners: what earlier runs found best, for all folders of results together ----
+ * One small JSON file each in a folder of the user's, named by the fingerprint of what it is the winner of (workload,
+ * model, engine, machine). Replaced whole or not at all, so that no run ever waits for another.
+ *
+ *     {"format": "kvat-winner/1", "fingerprint": "…", "label": "threads 4", "settings": {…}, "created_utc": "…", …}
+ */
+
+/** The winner of that fingerprint: a new reference, NULL when there is none. KVAT_ERR_DATA names the file that is
+ * damaged, of a newer version or of another fingerprint. */
+KVAT_EXTERN kvat_status kvat_winner_read(json_t **out, const char *folder, const char *fingerprint, kvat_error *err);
+/** Writes it under its own member `fingerprint`; makes the folder. KVAT_ERR_IO. */
+KVAT_EXTERN kvat_status kvat_winner_write(const char *folder, const json_t *winner, kvat_error *err);
+
 #ifdef __cplusplus
 }
 #endif

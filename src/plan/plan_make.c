@@ -76,7 +76,9 @@ static json_t *cells_member(const kvat_profile *profile, const kvat_entry *entry
     return kvat__build_take(&array);
 }
 
-static json_t *profile_member(const kvat_profile *profile) {
+static json_t *profile_member(const kvat_outcome *outcome) {
+    const kvat_profile *profile = outcome->profile;
+    const json_t *prompts = json_object_get(outcome->request, "prompts_sha256");
     kvat__builder weights = kvat__build_object();
     kvat__build_real(&weights, "ttft", profile->weight_ttft);
     kvat__build_real(&weights, "decode", profile->weight_decode);
@@ -85,6 +87,7 @@ static json_t *profile_member(const kvat_profile *profile) {
     kvat__build_text(&object, "name", profile->name);
     kvat__build_add(&object, "weights", kvat__build_take(&weights));
     kvat__build_add(&object, "cells", cells_member(profile, NULL));
+    if (prompts) kvat__build_copy(&object, "prompts_sha256", prompts);
     return kvat__build_take(&object);
 }
 
@@ -134,6 +137,18 @@ static json_t *confidence_member(const kvat_outcome *outcome, size_t entry) {
     kvat__build_int(&object, "trials", (int64_t)outcome->trials);
     kvat__build_int(&object, "failed_trials", (int64_t)outcome->failed_trials);
     kvat__build_int(&object, "voided_trials", (int64_t)outcome->voided_trials);
+    kvat__build_int(&object, "elapsed_ns", outcome->elapsed_ns);
+    return kvat__build_take(&object);
+}
+
+/* The winner of an earlier run, which stays unless it is surely beaten. */
+static json_t *incumbent_member(const kvat_outcome *outcome) {
+    size_t entry = outcome->incumbent;
+    kvat__builder object = kvat__build_object();
+    kvat__build_text(&object, "label", entry < outcome->n_entries ? outcome->entries[entry].label : NULL);
+    kvat__build_bool(&object, "kept", outcome->incumbent_kept);
+    kvat__build_real(&object, "p_beaten", outcome->p_incumbent_beaten);
+    kvat__build_text(&object, "said", outcome->incumbent_said);
     return kvat__build_take(&object);
 }
 
@@ -191,7 +206,7 @@ static void add_what(kvat__builder *plan, const kvat_outcome *outcome, const kva
     kvat__build_text(plan, "why", answer ? outcome->why : not_the_answer);
     kvat__build_add(plan, "engine", engine_member(outcome));
     kvat__build_add(plan, "model", model_member(outcome));
-    kvat__build_add(plan, "profile", profile_member(outcome->profile));
+    kvat__build_add(plan, "profile", profile_member(outcome));
     kvat__build_int(plan, "context_tokens", outcome->context_tokens);
     kvat__build_int(plan, "sequences", outcome->sequences);
     kvat__build_text(plan, "label", entry->label);
@@ -205,6 +220,7 @@ static void add_how(kvat__builder *plan, const kvat_outcome *outcome, const kvat
     kvat__build_add(plan, "figures", figures_member(outcome, entry));
     kvat__build_add(plan, "gain", gain_member(outcome, (size_t)(entry - outcome->entries)));
     kvat__build_add(plan, "confidence", confidence_member(outcome, (size_t)(entry - outcome->entries)));
+    if (outcome->incumbent_said) kvat__build_add(plan, "incumbent", incumbent_member(outcome));
     kvat__build_add(plan, "noise", noise_member(outcome));
     kvat__build_add(plan, "memory", memory_member(outcome, entry));
     kvat__build_add(plan, "alternatives", alternatives_member(outcome));

@@ -266,6 +266,16 @@ static json_t *model_json(maker *m, const kvat_outcome *outcome) {
     return object;
 }
 
+static json_t *incumbent_json(maker *m, const kvat__view *view) {
+    const kvat_outcome *outcome = view->outcome;
+    json_t *object = json_object();
+    set(m, object, "label", label_json(kvat__entry_at(outcome, outcome->incumbent)));
+    set(m, object, "kept", json_boolean(outcome->incumbent_kept));
+    set(m, object, "p_beaten", real(outcome->p_incumbent_beaten));
+    set(m, object, "said", text(outcome->incumbent_said));
+    return object;
+}
+
 static void add_answer(maker *m, json_t *report, const kvat__view *view) {
     const kvat_outcome *outcome = view->outcome;
     set(m, report, "decision", text(kvat_decision_word(outcome->decision)));
@@ -278,6 +288,7 @@ static void add_answer(maker *m, json_t *report, const kvat__view *view) {
     set(m, report, "delta", real(outcome->delta));
     set(m, report, "reference_is_default", json_boolean(outcome->reference_is_default));
     set(m, report, "confirmation", confirmation_json(m, view));
+    if (outcome->incumbent_said) set(m, report, "incumbent", incumbent_json(m, view));
     set(m, report, "warnings", warnings_json(m, outcome));
     set(m, report, "noisy", json_boolean(outcome->noisy));
     set(m, report, "anchor_spread", real(outcome->anchor_spread));

@@ -196,6 +196,7 @@ kvat_status kvat_report_markdown(kvat_buf *out, const kvat_outcome *outcome, kva
     kvat_status status = put_result(out, &view, err);
     if (status != KVAT_OK) return status;
     put_sentence(out, &view, kvat__say_why);
+    put_sentence(out, &view, kvat__say_incumbent);
     put_sentence(out, &view, kvat__say_challenger);
     put_sentence(out, &view, kvat__say_quality);
     put_settings(out, &view);

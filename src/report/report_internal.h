@@ -55,9 +55,10 @@ void kvat__put_percent(kvat_buf *out, double ratio); /**< a chance: 0.971 → "9
 /* ---- words.c: whole sentences ---- */
 const char *kvat__status_phrase(kvat_trial_status status); /**< "out of memory (host)" */
 const char *kvat__state_word(kvat_config_state state);
-void kvat__say_verdict(kvat_buf *out, const kvat__view *view); /**< headline */
-void kvat__say_why(kvat_buf *out, const kvat__view *view);     /**< outcome's reason as a sentence, or nothing */
-void kvat__say_subject(kvat_buf *out, const kvat__view *view); /**< engine · machine · model */
+void kvat__say_verdict(kvat_buf *out, const kvat__view *view);   /**< headline */
+void kvat__say_why(kvat_buf *out, const kvat__view *view);       /**< outcome's reason as a sentence, or nothing */
+void kvat__say_incumbent(kvat_buf *out, const kvat__view *view); /**< what became of an earlier winner, or nothing */
+void kvat__say_subject(kvat_buf *out, const kvat__view *view);   /**< engine · machine · model */
 void kvat__say_machine(kvat_buf *out, const kvat__view *view);
 void kvat__say_workload(kvat_buf *out, const kvat__view *view);
 void kvat__say_space(kvat_buf *out, const kvat__view *view);   /**< what is raced, what is left out */

@@ -94,6 +94,11 @@ void kvat__say_why(kvat_buf *out, const kvat__view *view) {
     if (!strchr(".!?", why[n - 1])) kvat_buf_putc(out, '.');
 }
 
+void kvat__say_incumbent(kvat_buf *out, const kvat__view *view) {
+    const char *said = view->outcome->incumbent_said;
+    if (said && *said) kvat_buf_printf(out, "%s.", said);
+}
+
 /* ---- what was measured ---- */
 static void say_memory(kvat_buf *out, const kvat_outcome *outcome) {
     const json_t *bytes = kvat__machine_fact(outcome, "memory_limit_bytes");

@@ -66,6 +66,8 @@ kvat_status kvat__drive_new(kvat__drive **out, const kvat__job *job, kvat_error 
         options.n_knobs = kvat_knobs_count(job->knobs);
         options.delta = job->delta;
         options.p_good_target = job->p_good;
+        options.has_incumbent = job->incumbent != SIZE_MAX;
+        options.incumbent = options.has_incumbent ? job->incumbent : 0;
         options.min_runs = (size_t)(job->profile->runs > 0 ? job->profile->runs : 1);
         status = kvat_search_new(&drive->search, &options, err);
     }

@@ -116,9 +116,8 @@ static bool is_on(const char *text, bool otherwise) {
     return strcmp(text, "on") == 0 || strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
 }
 
-/** KVAT_ERR_DATA: the model does not say enough of this configuration. */
-static kvat_status forecast_one(int64_t *bytes, const kvat__job *job, const kvat_memory_model *model, size_t config,
-                                kvat_error *err) {
+kvat_status kvat__job_forecast(int64_t *bytes, const kvat__job *job, const kvat_memory_model *model, size_t config,
+                               kvat_error *err) {
     const char *type_k = value_of(job, config, "kv.type.k"), *type_v = value_of(job, config, "kv.type.v");
     kvat_memory_setup setup = {
         .type_k = type_k ? type_k : "f16",
@@ -175,7 +174,7 @@ typedef struct unknown_forecasts {
 static kvat_status forecast_if_known(int64_t *bytes, unknown_forecasts *unknown, const kvat__job *job,
                                      const kvat_memory_model *model, size_t config, kvat_error *err) {
     kvat_error why = KVAT_ERROR_INIT;
-    kvat_status status = forecast_one(bytes, job, model, config, &why);
+    kvat_status status = kvat__job_forecast(bytes, job, model, config, &why);
     if (status == KVAT_ERR_DATA) {
         if (unknown->n++ == 0) unknown->first = why;
         return KVAT_OK;
@@ -263,8 +262,7 @@ static kvat_status take_tokens(kvat__job *job, const json_t *model, kvat_error *
     return KVAT_OK;
 }
 
-/** With request, hello, describe, profile and note in place: everything that follows from them. */
-static kvat_status complete(kvat__job *job, kvat_error *err) {
+kvat_status kvat__job_read_facts(kvat__job *job, kvat_error *err) {
     const json_t *model = json_object_get(job->describe, "model");
     const char *clock = json_string_value(json_object_get(job->hello, "clock"));
     job->virtual_clock = clock && strcmp(clock, "virtual") == 0;
@@ -283,12 +281,19 @@ static kvat_status complete(kvat__job *job, kvat_error *err) {
         smaller_limit(int_of(job->request, "max_memory_bytes", 0), job->profile->limit_memory_bytes);
     job->budget_ns = int_of(job->note, "budget_ns", 0);
     job->max_trials = int_of(job->note, "max_trials", 0);
-    status = kvat_knobs_parse(&job->knobs, json_object_get(job->describe, "knobs"), err);
+    return kvat_knobs_parse(&job->knobs, json_object_get(job->describe, "knobs"), err);
+}
+
+/** With request, hello, describe, profile and note in place: everything that follows from them. */
+static kvat_status complete(kvat__job *job, kvat_error *err) {
+    kvat_status status = kvat__job_read_facts(job, err);
     if (status == KVAT_OK) status = make_space(job, err);
     if (status != KVAT_OK) return status;
     json_t *list = json_array();
     if (json_object_set_new(job->note, "left_out", list) != 0) return nomem(err);
-    return prune(job, int_of(job->note, "memory_limit_bytes", 0), err);
+    status = prune(job, int_of(job->note, "memory_limit_bytes", 0), err);
+    if (status == KVAT_OK) job->incumbent = kvat__incumbent_find(job);
+    return status;
 }
 
 /* ---- from a request ---- */
@@ -307,7 +312,7 @@ static kvat_status hide_home(json_t *describe, kvat_error *err) {
     return bad ? nomem(err) : KVAT_OK;
 }
 
-static kvat_status hash_prompts(json_t *request, const kvat_profile *profile, kvat_error *err) {
+kvat_status kvat__hash_prompts(json_t *request, const kvat_profile *profile, kvat_error *err) {
     if (!profile->prompts_file) return KVAT_OK;
     kvat_buf text = KVAT_BUF_INIT;
     char hex[KVAT_HASH_HEX];
@@ -361,7 +366,7 @@ static kvat_status request_json(kvat__job *job, const kvat_tune_request *request
     if (status == KVAT_OK && job->profile->left_out > 0 &&
         json_object_set_new(job->request, "cells_left_out", json_integer((json_int_t)job->profile->left_out)) != 0)
         status = nomem(err);
-    if (status == KVAT_OK) status = hash_prompts(job->request, job->profile, err);
+    if (status == KVAT_OK) status = kvat__hash_prompts(job->request, job->profile, err);
     if (status == KVAT_OK) status = hash_launch(job->request, request->launch, err);
     json_decref(profile);
     json_decref(set);

@@ -60,8 +60,10 @@ static void put_confirmation(kvat_buf *why, const kvat_outcome *o, const kvat__d
 }
 
 /** Why nothing was confirmed although the race is decided. */
-static void put_unopposed(kvat_buf *why, const kvat_outcome *o) {
-    if (o->winner == o->default_entry)
+static void put_unopposed(kvat_buf *why, const kvat_outcome *o, bool incumbent_kept) {
+    if (o->winner == o->default_entry && incumbent_kept)
+        kvat_buf_printf(why, "Nothing tried is sure to beat the default by more than %.3g %%; ", 100 * o->delta);
+    else if (o->winner == o->default_entry)
         kvat_buf_puts(why, "Nothing tried beats the default; ");
     else if (o->entries[o->winner].config == 0)
         kvat_buf_puts(why, "Nothing tried beats the first configuration that fits; ");
@@ -139,7 +141,7 @@ static void put_decision(kvat_outcome *o, const kvat__drive_view *view, kvat_buf
     if (view->confirming)
         put_confirmation(why, o, view, against);
     else if (firm)
-        put_unopposed(why, o);
+        put_unopposed(why, o, answer->incumbent_kept);
     if (firm && o->winner != o->best_so_far) {
         kvat_buf_printf(why, "keep %s", against);
         return;

@@ -219,7 +219,8 @@ static kvat_outcome *new_outcome(void) {
     if (!o) return NULL;
     o->winner = o->best_so_far = o->default_entry = o->lossy_best = o->confirmed_entry = o->smallest_worst_loss =
         SIZE_MAX;
-    o->sigma = o->anchor_spread = o->grid_ratio = NAN;
+    o->incumbent = SIZE_MAX;
+    o->sigma = o->anchor_spread = o->grid_ratio = o->p_incumbent_beaten = NAN;
     o->created_utc = strdup("");
     o->why = NULL;
     return o;
@@ -263,6 +264,7 @@ static kvat_status conclude(kvat_outcome *o, gathering *g, kvat__drive *drive, k
     o->noisy = o->anchor_spread > 0.05;
     o->confirmation = view.confirmation;
     status = kvat__outcome_decide(o, &view, err);
+    if (status == KVAT_OK) status = kvat__outcome_judge_incumbent(o, g->job, &view, err);
     if (status != KVAT_OK) return status;
     finish_race(o, view.default_score);
     o->measured_ns = g->measured_ns;

@@ -18,11 +18,12 @@ typedef struct kvat__job {
     json_t *hello;       /**< `initialize` result */
     json_t *describe;    /**< `describe` result, home folder in `file` written as "~" */
     json_t *environment; /**< {machine, noise, load_average} */
-    json_t *note;        /**< {left_out: [...], forecasts: [...], default_dropped, why_engine, budget} */
+    json_t *note;        /**< {left_out: [...], forecasts: [...], default_dropped, why_engine, budget, incumbent} */
     kvat_profile *profile;
     kvat_knobs *knobs;
     kvat_space *space;
     int64_t *forecast_bytes; /**< one a configuration, 0 unknown */
+    size_t incumbent;        /**< configuration that an earlier run found best (note.incumbent), SIZE_MAX none here */
     bool default_dropped;    /**< configuration 0 is not the engine's default: that one cannot fit */
     bool virtual_clock, marks;
     bool synthetic;
@@ -38,9 +39,16 @@ kvat_status kvat__job_from_request(kvat__job **out, const kvat_tune_request *req
                                    const json_t *describe, const kvat_machine *machine, const char *engine_name,
                                    const char *why_engine, kvat_error *err);
 kvat_status kvat__job_from_record(kvat__job **out, const kvat_run_record *record, kvat_error *err);
+/** What a configuration should occupy. KVAT_ERR_DATA: the model does not say enough of it. */
+kvat_status kvat__job_forecast(int64_t *bytes, const kvat__job *job, const kvat_memory_model *model, size_t config,
+                               kvat_error *err);
 /** A job of its own with the same content. */
 kvat_status kvat__job_copy(kvat__job **out, const kvat__job *job, kvat_error *err);
 void kvat__job_free(kvat__job *job);
+/** With request, hello, describe, profile and note in place: what follows from them but for the space. */
+kvat_status kvat__job_read_facts(kvat__job *job, kvat_error *err);
+/** The hash of the profile's prompt file as member `prompts_sha256` of `request`, where there is one. */
+kvat_status kvat__hash_prompts(json_t *request, const kvat_profile *profile, kvat_error *err);
 /** Identity of (request, model, engine, machine): `hex` has KVAT_HASH_HEX places. Budgets are not in it. */
 kvat_status kvat__job_identity(char *hex, const kvat__job *job, kvat_error *err);
 /** May it win? Lossy values need leave, but for the default's own and those that were asked for outright. */
@@ -208,6 +216,23 @@ kvat_status kvat__replay_run(kvat__replay *replay, kvat_store *store, int64_t ru
 
 /** An outcome of a job before anything is measured: heading and dry run. */
 kvat_status kvat__outcome_of_job(kvat_outcome **out, const kvat__job *job, kvat_error *err);
+
+/* ---- incumbent.c: the winner of an earlier run, remembered in the user's state folder ---- */
+
+/** Identity of (workload, model, engine, machine): `hex` has KVAT_HASH_HEX places. Neither budget nor seed nor what is
+ * swept is in it. */
+kvat_status kvat__incumbent_fingerprint(char *hex, const kvat__job *job, kvat_error *err);
+/** The configuration with the settings of note.incumbent, if it may win here; SIZE_MAX none. */
+size_t kvat__incumbent_find(const kvat__job *job);
+/** Looks for the winner of this job in `folder`, notes it, so that it is stored with the run, and finds it. */
+kvat_status kvat__incumbent_take(kvat__job *job, const char *folder, kvat_error *err);
+/** Remembers the answer of a finished run in `folder`, unless the run decided nothing, could not compare the winner
+ * that was there, or another run has remembered something else meanwhile. */
+kvat_status kvat__incumbent_remember(const kvat__job *job, const kvat_outcome *outcome, const char *folder,
+                                     kvat_error *err);
+/** Fills the outcome's members about the incumbent, once it is decided. */
+kvat_status kvat__outcome_judge_incumbent(kvat_outcome *outcome, const kvat__job *job, const kvat__drive_view *view,
+                                          kvat_error *err);
 
 /* ---- left_out.c ---- */
 /** Those the job's note names: they were not even raced. */

@@ -26,6 +26,7 @@ typedef struct tuning {
     kvat__job *job;
     kvat_store *store;
     kvat__drive *drive;
+    char *winners;             /**< folder of remembered winners, NULL: nothing is asked or remembered */
     int64_t run;               /**< id in the store */
     int64_t started_ns;        /**< kvat_now_ns() when measuring began */
     int64_t elapsed_before_ns; /**< of earlier sittings */
@@ -302,6 +303,58 @@ static kvat_status add_run(tuning *t, const char *identity, kvat_error *err) {
     return status;
 }
 
+/* ---- the winner of an earlier run ---- */
+
+/** Without a place in which to remember, nothing is remembered. */
+static kvat_status find_winners(tuning *t, kvat_error *err) {
+    const char *asked = t->request->winners;
+    char *state = NULL;
+    if (!asked && (t->job->virtual_clock || kvat_xdg_dir(&state, KVAT_XDG_STATE, NULL) != KVAT_OK)) return KVAT_OK;
+    if (asked && !*asked) return KVAT_OK;
+    t->winners = asked ? strdup(asked) : kvat_path_join(state, "winners");
+    free(state);
+    return t->winners ? KVAT_OK : nomem(err);
+}
+
+/** What goes wrong with a memory is no reason to lose a run: it is said, and nothing more is asked or remembered. */
+static kvat_status let_winners_go(tuning *t, kvat_status status, const char *what, const kvat_error *why,
+                                  kvat_error *err) {
+    char text[sizeof why->message + 64];
+    if (status == KVAT_OK) return KVAT_OK;
+    if (status == KVAT_ERR_NOMEM) return nomem(err);
+    snprintf(text, sizeof text, "%s: %s", what, why->message);
+    emit_text(t, KVAT_EVENT_WARNING, text);
+    free(t->winners);
+    t->winners = NULL;
+    return KVAT_OK;
+}
+
+static kvat_status take_incumbent(tuning *t, kvat_error *err) {
+    kvat_error why = KVAT_ERROR_INIT;
+    if (!t->winners) return KVAT_OK;
+    kvat_status status = kvat__incumbent_take(t->job, t->winners, &why);
+    return let_winners_go(t, status, "the winner of an earlier run is not used", &why, err);
+}
+
+static void tell_incumbent(const tuning *t) {
+    const char *label = json_string_value(json_object_get(json_object_get(t->job->note, "incumbent"), "label"));
+    kvat_buf text = KVAT_BUF_INIT;
+    if (!label || t->job->incumbent == SIZE_MAX || t->finished_before) return;
+    kvat_buf_printf(&text, "an earlier run found %s best: it stays unless it is beaten by more than %.3g %% at 95 %%",
+                    label, 100 * t->job->delta);
+    if (text.bytes) emit_text(t, KVAT_EVENT_NOTE, text.bytes);
+    kvat_buf_clear(&text);
+}
+
+static kvat_status remember(tuning *t, const kvat_outcome *outcome, kvat_error *err) {
+    kvat_error why = KVAT_ERROR_INIT;
+    if (!t->winners || t->finished_before) return KVAT_OK;
+    kvat_status status = kvat__incumbent_remember(t->job, outcome, t->winners, &why);
+    return let_winners_go(t, status, "the winner is not remembered", &why, err);
+}
+
+/* ---- the run in the store ---- */
+
 static kvat_status find_or_add_run(tuning *t, kvat_error *err) {
     char identity[KVAT_HASH_HEX];
     kvat_status status = kvat__job_identity(identity, t->job, err);
@@ -312,7 +365,9 @@ static kvat_status find_or_add_run(tuning *t, kvat_error *err) {
         t->run = 0;
     }
     if (status != KVAT_OK) return status;
-    return t->run ? adopt_run(t, err) : add_run(t, identity, err);
+    if (t->run) return adopt_run(t, err);
+    status = take_incumbent(t, err);
+    return status == KVAT_OK ? add_run(t, identity, err) : status;
 }
 
 /* ---- measuring ---- */
@@ -428,8 +483,9 @@ static const char *model_file(const tuning *t) {
 
 static kvat_status deliver(kvat_outcome **out, tuning *t, kvat_error *err) {
     kvat_outcome *outcome = NULL;
-    kvat_status status = t->finished_before ? KVAT_OK : save_state(t, KVAT_RUN_FINISHED, err);
-    if (status == KVAT_OK) status = kvat_outcome_load(&outcome, t->store, t->run, err);
+    kvat_status status = kvat_outcome_load(&outcome, t->store, t->run, err);
+    if (status == KVAT_OK) status = remember(t, outcome, err);
+    if (status == KVAT_OK && !t->finished_before) status = save_state(t, KVAT_RUN_FINISHED, err);
     if (status == KVAT_OK) status = kvat_outcome_write(outcome, t->directory, model_file(t), true, t->events, err);
     if (status != KVAT_OK) {
         kvat_outcome_free(outcome);
@@ -447,8 +503,10 @@ static kvat_status tune(kvat_outcome **out, tuning *t, kvat_error *err) {
         return status == KVAT_OK ? kvat__outcome_of_job(out, t->job, err) : status;
     }
     status = open_store(t, err);
+    if (status == KVAT_OK) status = find_winners(t, err);
     if (status == KVAT_OK) status = find_or_add_run(t, err);
     if (status == KVAT_OK) status = emit_heading(t, err);
+    if (status == KVAT_OK) tell_incumbent(t);
     if (status == KVAT_OK) status = kvat__drive_new(&t->drive, t->job, err);
     if (status == KVAT_OK) status = take_up(t, err);
     if (status == KVAT_OK && t->finished_before)
@@ -473,5 +531,6 @@ kvat_status kvat_tune(kvat_outcome **out, const kvat_tune_request *request, cons
     json_decref(t.describe);
     kvat_engine_free(t.engine);
     free(t.why_engine);
+    free(t.winners);
     return status;
 }

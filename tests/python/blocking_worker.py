@@ -29,10 +29,12 @@ class Fault(Exception):
 class Worker:
     def __init__(self) -> None:
         self.now = 1
+        self.replays_load = False
         self.left = int(os.environ.get("KVAT_TEST_RUNS", "1000000"))
 
     def initialize(self, params: dict) -> dict:
         self.now = max(1, params.get("virtual_now_ns", 0))
+        self.replays_load = params.get("replay_load", False)
         return {"protocol": 1, "engine": {"name": "blocker", "version": "1"}, "clock": "virtual", "capabilities": []}
 
     def describe(self, params: dict) -> dict:
@@ -43,7 +45,8 @@ class Worker:
         fault = os.environ.get("KVAT_TEST_FAULT")
         if fault:
             raise Fault(fault)
-        self.now += 0 if params.get("replay_load") else MS
+        self.now += 0 if self.replays_load else MS
+        self.replays_load = False
         return {"effective": params.get("settings", {}), "load_ns": MS}
 
     def prepare(self, params: dict) -> dict:

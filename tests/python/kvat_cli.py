@@ -40,7 +40,7 @@ def environment(**changes: str | None) -> dict[str, str]:
         "TERM": "xterm",
         "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", ""),
     }
-    for name in ("KVAT_LIBEXEC_DIR", "KVAT_DATA_DIR", "LSAN_OPTIONS", "UBSAN_OPTIONS", "LD_LIBRARY_PATH"):
+    for name in ("KVAT_LIBEXEC_DIR", "KVAT_DATA_DIR", "XDG_STATE_HOME", "LSAN_OPTIONS", "UBSAN_OPTIONS", "LD_LIBRARY_PATH"):
         if name in os.environ:
             base[name] = os.environ[name]
     base.update({name: value for name, value in changes.items() if value is not None})

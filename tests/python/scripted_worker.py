@@ -32,6 +32,7 @@ class Worker:
         self.script = json.loads(path.read_text())
         self.virtual = self.script.get("clock", "virtual") == "virtual"
         self.time = 1
+        self.replays_load = False
         self.settings: dict = {}
         self.context_tokens = 0
 
@@ -67,6 +68,7 @@ class Worker:
 
     def initialize(self, params: dict, rule: dict) -> dict:
         self.time = max(1, params.get("virtual_now_ns", 0))
+        self.replays_load = params.get("replay_load", False)
         return {"protocol": 1, "engine": {"name": "scripted", "version": "1"}, "clock": "virtual" if self.virtual else "real",
                 "capabilities": self.script.get("capabilities", [])}  # fmt: skip
 
@@ -79,7 +81,8 @@ class Worker:
         return result
 
     def load(self, params: dict, rule: dict) -> dict:
-        self.let_pass(0 if params.get("replay_load") else MS)
+        self.let_pass(0 if self.replays_load else MS)
+        self.replays_load = False
         return {"effective": params.get("settings", {}), "load_ns": MS}
 
     def prepare(self, params: dict, rule: dict) -> dict:

@@ -350,6 +350,10 @@ static void keep_default(kvat_outcome *outcome) {
     outcome->confirmation.verdict = KVAT_VERDICT_UNDECIDED;
     replace(&outcome->why, "8 fresh pairs could not tell the leader of the search from the default; keep the default");
     outcome->confirmation.pairs = 8;
+    outcome->incumbent = outcome->best_so_far;
+    outcome->p_incumbent_beaten = NAN;
+    outcome->incumbent_said =
+        copy("The earlier winner, threads 4, gives way to the default, which it was not confirmed to beat");
 }
 
 static void leave_undecided(kvat_outcome *outcome) {
@@ -426,6 +430,8 @@ static void poison(kvat_outcome *outcome) {
     replace(&outcome->model_name, SAMPLE_HOSTILE_TEXT);
     replace(&outcome->model_file, "/home/someone/-rf $(id) `id` '\n</script><img src=x onerror=alert(1)>.gguf");
     replace(&outcome->why, SAMPLE_HOSTILE_TEXT);
+    outcome->incumbent_said = copy("The earlier winner, " SAMPLE_HOSTILE_TEXT ", is the answer again");
+    outcome->incumbent_kept = true;
     replace(&outcome->profile->name, SAMPLE_HOSTILE_TEXT);
     replace(&outcome->peak_source, SAMPLE_HOSTILE_TEXT);
     for (size_t i = 0; i < outcome->n_entries; i++) poison_entry(&outcome->entries[i], i);
