@@ -9,7 +9,7 @@ const cli_topic cli_exit_codes[] = {
     {"1", "an error inside kvat, or no memory"},
     {"2", "usage: unknown option, command or value, contradictory request"},
     {"3", "no configuration works"},
-    {"4", "a regression beyond the gate"},
+    {"4", "a regression beyond the gate, or a plan that is no longer the best"},
     {"6", "nothing firm: the budget ended before the decision, or nothing comparable"},
     {"65", "bad input data, or the input file is missing"},
     {"69", "the engine cannot be started"},
@@ -25,6 +25,7 @@ const cli_topic cli_environment[] = {
     {"COLUMNS", "width to use where there is no terminal to ask (default 80)"},
     {"KVAT_LIBEXEC_DIR", "folder of the workers, instead of the one beside the program"},
     {"KVAT_DATA_DIR", "folder of engine manifests and sample prompts, likewise"},
+    {"XDG_STATE_HOME", "winners are remembered below it, in kvat/winners (default: ~/.local/state)"},
     {"KVAT_CACHE_DIR", "folder of cached files, instead of $XDG_CACHE_HOME/kvat"},
     {NULL, NULL},
 };
@@ -156,6 +157,7 @@ static const cli_example overview_examples[] = {
     {"kvat tune synthetic:gpt2 --profile ci-micro", "the same without any weights, in under three minutes"},
     {"kvat apply kvat_results/best_plan.json --print-snippet", "the command line to paste"},
     {"kvat compare old/best_plan.json new/best_plan.json --gate ttft=5%", "fail a build on a real regression"},
+    {"kvat verify kvat_results/best_plan.json", "is it still the best here, after an update say?"},
     {NULL, NULL},
 };
 

@@ -11,9 +11,9 @@
 #include "cli.h"
 #include "kvat/units.h"
 
-const cli_command *const cli_commands[] = {&cli_cmd_tune,       &cli_cmd_apply,   &cli_cmd_compare, &cli_cmd_report,
-                                           &cli_cmd_profiles,   &cli_cmd_engines, &cli_cmd_info,    &cli_cmd_runs,
-                                           &cli_cmd_completion, &cli_cmd_help};
+const cli_command *const cli_commands[] = {&cli_cmd_tune,   &cli_cmd_apply,      &cli_cmd_compare, &cli_cmd_verify,
+                                           &cli_cmd_report, &cli_cmd_profiles,   &cli_cmd_engines, &cli_cmd_info,
+                                           &cli_cmd_runs,   &cli_cmd_completion, &cli_cmd_help};
 const size_t cli_n_commands = CLI_COUNT(cli_commands);
 
 const cli_command *cli_command_find(const char *name) {

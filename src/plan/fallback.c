@@ -208,7 +208,9 @@ static void add_version_rule(kvat__builder *rules, const kvat_outcome *outcome) 
     const char *version = kvat__text_of(outcome->engine, "version");
     if (!*version) return;
     kvat_buf text = KVAT_BUF_INIT;
-    kvat_buf_printf(&text, "measured with %s %s; measure again with the other version: ",
+    kvat_buf_printf(&text,
+                    "measured with %s %s; kvat verify tells whether it is still the best with the other version; to "
+                    "measure again: ",
                     outcome->engine_name ? outcome->engine_name : "engine", version);
     put_command(&text, outcome);
     add_rule_of(rules, condition("engine_version_not", json_string(version)), NULL, &text);

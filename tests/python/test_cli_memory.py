@@ -25,6 +25,7 @@ COMMANDS = [
     ["apply", "plan.json", "--free-memory", "8GiB", "--print-snippet", "-o", "snippet.sh"],
     ["compare", "plan.json", "plan.json", "--gate", "ttft=5%", "--junit", "junit.xml"],
     ["compare", "plan.json", "plan.json", "--json"],
+    ["verify", "plan.json"],
 ]
 
 

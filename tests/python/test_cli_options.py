@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from kvat_cli import KVAT, check_golden, environment, kvat, kvat_on_terminal
 
-COMMANDS = ["tune", "apply", "compare", "report", "profiles", "engines", "info", "runs", "completion", "help"]
+COMMANDS = ["tune", "apply", "compare", "verify", "report", "profiles", "engines", "info", "runs", "completion", "help"]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,12 @@ def test_no_command_shows_the_help_on_stderr_and_is_a_usage_error() -> None:
 MISTAKES = [
     (["tun"], "did you mean 'tune'?"),
     (["aply", "x"], "did you mean 'apply'?"),
-    (["verify", "x"], "unknown command 'verify'"),
+    (["verfy", "x"], "did you mean 'verify'?"),
+    (["verify"], "PLAN is missing"),
+    (["verify", "a", "b", "c"], "unexpected argument 'c'"),
+    (["verify", "a", "b", "--plan", "c"], "PLAN is given twice"),
+    (["verify", "a", "--time", "0"], "--time"),
+    (["verify", "a", "--delta", "0"], "--delta"),
     (["predict", "x"], "unknown command 'predict'"),
     (["--json", "engines"], "before the command"),
     (["tune", "m", "--profil", "rag"], "did you mean '--profile'?"),
@@ -147,7 +152,7 @@ def test_a_mistake_is_a_usage_error_that_helps(arguments: list[str], expected: s
     assert list(tmp_path.iterdir()) == []
 
 
-MISSING = [["apply", "no.json"], ["compare", "no.json", "no.json"], ["report", "no"], ["runs", "list", "./no"],
+MISSING = [["apply", "no.json"], ["verify", "no.json"], ["verify", "--plan", "no.json"], ["compare", "no.json", "no.json"], ["report", "no"], ["runs", "list", "./no"],
            ["profiles", "validate", "no.json"], ["profiles", "show", "./no.json"], ["apply", "."], ["runs", "."]]  # fmt: skip
 
 

@@ -310,7 +310,7 @@ def test_names_from_a_plan_stay_inert_on_the_terminal(tmp_path: Path) -> None:
 def test_what_is_no_plan_is_65(text: str, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text(text)
-    for arguments in (["apply", path], ["compare", path, path]):
+    for arguments in (["apply", path], ["compare", path, path], ["verify", path, "model"]):
         result = kvat(*arguments)
         assert result.code == 65
         assert result.err.startswith("kvat: ")

@@ -564,6 +564,7 @@ DOCUMENTS = [["help"], ["completion", "bash"], ["profiles"], ["profiles", "valid
              ["engines", "--engine", BLOCKING_WORKER, "--model", "model"], ["tune", "model", *ENGINE],
              ["tune", "model", *ENGINE, "--dry-run"], ["tune", "model", *ENGINE, "--trials", "2", "-o", "partial"],
              ["apply", "kvat_results"], ["compare", "kvat_results", "kvat_results/best_plan.json"],
+             ["verify", "kvat_results", "model", "--engine", BLOCKING_WORKER],
              ["compare", "kvat_results", "kvat_results", "--gate", "ttft=5%"], ["runs", "rm", "kvat_results", "--run", "1"]]  # fmt: skip
 
 

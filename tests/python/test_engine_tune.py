@@ -98,6 +98,21 @@ def test_the_same_command_again_repeats_the_answer(tuned: Tuned) -> None:
     assert rows(tuned.folder, "SELECT count(*) AS n FROM trial")[0]["n"] == before
 
 
+def test_the_plan_can_be_verified_and_what_was_fixed_stays_fixed(tuned: Tuned) -> None:
+    """Whichever it is: an answer with what it rests on, of the same model, engine and machine."""
+    tmp = tuned.folder.parent
+    result = kvat("verify", tuned.folder, synthetic(tmp, TINY), "--time", "3s", "--json", env=tuned.env, cwd=tmp)
+    assert result.code in (0, 4, 6), result.err
+    document = json.loads(result.out)
+    schema = json.loads((ROOT / "schemas" / "cli.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(document)
+    assert document["changes"] == [] and document["refused"] is None
+    assert document["settings"] == tuned.plan["settings"]
+    for pairing in document["pairings"]:
+        assert {name: pairing["settings"][name] for name in FIXED} == FIXED
+        assert pairing["failure"] is None and (pairing["pairs"] > 0 or pairing["disturbed"] or pairing["budget_ended"])
+
+
 # ---- memory ----
 
 PROMPT, OUTPUT = 1020, 4  # fills the last micro-batch and the context, as a forecast must assume
@@ -217,8 +232,12 @@ def test_a_prompt_is_found_nowhere_after_the_run(tmp_path: Path, monkeypatch: py
     arguments = ["--prompts", prompts, "--context", "200", "--output-tokens", "4", "--time", "2s", "-v"]
     tuned = tune(tmp_path, model, *map(str, arguments), *words("--set", FIXED), "--set", "ubatch-size=64")
     assert rows(tuned.folder, "SELECT count(*) AS n FROM trial WHERE status = 'ok'")[0]["n"] > 0
+    verified = kvat("verify", tuned.folder, model, "--prompts", prompts, "--time", "1s", "-v", env=tuned.env, cwd=tmp_path)
+    assert verified.code in (0, 4, 6), verified.err
+    assert "prompts are those of the plan" in verified.out
     searched = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path != prompts}
     searched |= {Path("stdout"): tuned.result.out.encode(), Path("stderr"): tuned.result.err.encode()}
+    searched |= {Path("verify/stdout"): verified.out.encode(), Path("verify/stderr"): verified.err.encode()}
     assert {"kvat.db", "report.html", "best_plan.json", "stderr"} <= {path.name for path in searched}
     for trace in traces(canary_tokens(model)):
         assert [path for path, content in searched.items() if trace in content] == []
