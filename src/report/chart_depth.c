@@ -51,7 +51,7 @@ typedef struct series {
 
 static size_t series_of(series *list, const kvat__view *view) {
     const series wanted[lines_most + 1] = {
-        {view->winner, view->winner == view->fallback ? "default" : "winner", "c1", 0},
+        {view->winner, view->winner == view->fallback ? "default" : kvat__winner_word(view), "c1", 0},
         {view->fallback, "default", "c0", 0},
         {view->best, "best so far", "c3", 0},
         {view->lossy, "best lossy", "c2", 0}};

@@ -61,9 +61,10 @@ static void put_legend(kvat_buf *out, const bar *bars, size_t n) {
 
 static void say_bar(kvat_buf *out, const kvat__view *view, const kvat_entry *entry) {
     if (entry == view->winner && entry == view->fallback)
-        kvat_buf_puts(out, "default, kept");
+        kvat_buf_puts(out, view->outcome->decision == KVAT_DECISION_UNDECIDED ? "default, for now" : "default, kept");
     else
-        kvat_buf_printf(out, "%s%s", entry == view->winner ? "winner: " : "", entry->label);
+        kvat_buf_printf(out, "%s%s%s", entry == view->winner ? kvat__winner_word(view) : "",
+                        entry == view->winner ? ": " : "", entry->label);
 }
 
 static void put_bar(kvat_buf *out, const kvat__view *view, const bar *b, const kvat__axis *axis, double y) {

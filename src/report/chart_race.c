@@ -83,7 +83,7 @@ static void put_legend(kvat_buf *out, const kvat__view *view, double y) {
     const struct {
         bool there;
         const char *css, *mark, *name;
-    } items[] = {{view->winner && !kept, "c1", "mark", "winner"},
+    } items[] = {{view->winner && !kept, "c1", "mark", kvat__winner_word(view)},
                  {view->fallback != NULL, kept ? "c1" : "c0", "mark", "default"},
                  {true, "c3", "mark", "others"},
                  {view->lossy != NULL, "c2", "mark hollow", "lossy"}};

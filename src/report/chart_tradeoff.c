@@ -96,9 +96,14 @@ static bool clear_of(const box *mine, const box *taken, size_t n) {
     return true;
 }
 
+static const char *winner_name(const kvat__view *view) {
+    if (view->winner != view->fallback) return kvat__winner_word(view);
+    return view->outcome->decision == KVAT_DECISION_UNDECIDED ? "default (for now)" : "default (kept)";
+}
+
 static void put_name(kvat_buf *out, const kvat__view *view, const plot *p, const kvat_entry *entry, box *taken,
                      size_t *n) {
-    const char *name = entry == view->winner     ? (entry == view->fallback ? "default (kept)" : "winner")
+    const char *name = entry == view->winner     ? winner_name(view)
                        : entry == view->fallback ? "default"
                        : entry == view->lossy    ? "best lossy"
                                                  : "best so far";

@@ -124,11 +124,14 @@ static kvat_status put_tiles(kvat_buf *out, const kvat__view *view, kvat_error *
 }
 
 static void put_sentences(kvat_buf *out, const kvat__view *view) {
+    kvat__html_say(out, "<p>", view, kvat__say_basis, "</p>\n");
+    kvat__html_say(out, "<p>", view, kvat__say_unmeasured_default, "</p>\n");
     kvat__html_say(out, "<p><strong>", view, kvat__say_why, "</strong></p>\n");
     kvat__html_say(out, "<p>", view, kvat__say_incumbent, "</p>\n");
     kvat__html_say(out, "<p>", view, kvat__say_challenger, "</p>\n");
     kvat__html_say(out, "<p>", view, kvat__say_confidence, "</p>\n");
     kvat__html_say(out, "<p>", view, kvat__say_quality, "</p>\n");
+    kvat__html_say(out, "<p>", view, kvat__say_next, "</p>\n");
 }
 
 /* ---- charts ---- */

@@ -24,9 +24,11 @@ static void put_setting_row(kvat_buf *out, const kvat__view *view, const char *n
     kvat_buf_puts(out, "</code></th><td><code>");
     put_value(out, value);
     kvat_buf_puts(out, "</code></td><td>");
-    if (changed && view->fallback) {
+    const kvat_entry *by_default = kvat__entry_at(view->outcome, view->outcome->default_entry);
+    const json_t *was = by_default ? json_object_get(by_default->settings, name) : NULL;
+    if (changed && was) {
         kvat_buf_puts(out, "<code>");
-        put_value(out, json_object_get(view->fallback->settings, name));
+        put_value(out, was);
         kvat_buf_puts(out, "</code>");
     } else {
         kvat_buf_puts(out, changed ? "another" : "the same");
@@ -70,8 +72,10 @@ static kvat_status put_script(kvat_buf *out, const kvat__view *view, kvat_error 
 kvat_status kvat__html_use(kvat_buf *out, const kvat__view *view, kvat_error *err) {
     if (!view->winner) return KVAT_OK;
     bool writes = kvat_snippet_formats(view->outcome->engine_name)[0] != NULL;
+    kvat_buf_puts(out, "<h2>How to run it</h2>\n");
+    kvat__html_say(out, "<p>", view, kvat__say_unconfirmed, "</p>\n");
     kvat_buf_printf(out,
-                    "<h2>How to run it</h2>\n<pre tabindex=\"0\"><code>kvat apply best_plan.json%s</code></pre>\n"
+                    "<pre tabindex=\"0\"><code>kvat apply best_plan.json%s</code></pre>\n"
                     "<p>prints %sthese settings:</p>\n",
                     writes ? " --print-snippet" : "", writes ? "what starts the engine with " : "");
     put_settings(out, view);
@@ -113,6 +117,7 @@ void kvat__html_method(kvat_buf *out, const kvat__view *view) {
              "<p>Intervals are 95 %. Those of the ranking come from the race. A gain over the default is only "
              "claimed from fresh runs of both, taken in turns, and only when its whole interval is above zero.</p>\n");
     put_spread(out, view);
+    kvat__html_say(out, "<p>", view, kvat__say_probe, "</p>\n");
     if (outcome->peak_source && *outcome->peak_source) {
         kvat_buf_puts(out, "<p>Peak memory was read from ");
         kvat__html_text(out, outcome->peak_source);
@@ -139,8 +144,8 @@ static void put_ratio_fact(kvat_buf *out, const kvat__view *view, const char *na
     const json_t *value = kvat__machine_fact(view->outcome, member);
     if (!json_is_number(value)) return;
     kvat_buf_printf(out, "<dt>%s</dt><dd>", name);
-    kvat__put_fixed(out, 100 * json_number_value(value), 1);
-    kvat_buf_puts(out, " %</dd>\n");
+    kvat__put_noise(out, json_number_value(value));
+    kvat_buf_puts(out, "</dd>\n");
 }
 
 static void say_engine(kvat_buf *out, const kvat__view *view) {
@@ -174,5 +179,6 @@ void kvat__html_environment(kvat_buf *out, const kvat__view *view) {
     put_ratio_fact(out, view, "noise of memory", "memory_ratio");
     put_ratio_fact(out, view, "CPU taken by others", "foreign_cpu_ratio");
     kvat_buf_puts(out, "</dl>\n");
-    kvat__html_say(out, "<p>To repeat it:</p>\n<pre tabindex=\"0\"><code>", view, kvat__say_command, "</code></pre>\n");
+    kvat__html_say(out, "<p>To measure it again:</p>\n<pre tabindex=\"0\"><code>", view, kvat__say_again,
+                   "</code></pre>\n");
 }

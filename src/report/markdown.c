@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kvat/plan.h"
 #include "kvat/units.h"
 #include "report_internal.h"
 
@@ -53,6 +54,7 @@ static kvat_status put_result(kvat_buf *out, const kvat__view *view, kvat_error 
         kvat_buf_printf(out, " %s | %s |\n", metrics[i].after, *metrics[i].change ? metrics[i].change : "–");
     }
     kvat_buf_putc(out, '\n');
+    put_sentence(out, view, kvat__say_basis);
     return KVAT_OK;
 }
 
@@ -130,7 +132,11 @@ static void put_settings(kvat_buf *out, const kvat__view *view) {
         put_value(out, value);
         kvat_buf_puts(out, json_object_get(view->winner->changed, name) ? " | changed |\n" : " | as by default |\n");
     }
-    kvat_buf_puts(out, "\nTo run with them: `kvat apply best_plan.json --print-snippet`.\n\n");
+    kvat_buf_putc(out, '\n');
+    put_sentence(out, view, kvat__say_unconfirmed);
+    kvat_buf_printf(out, "%s: `kvat apply best_plan.json%s`.\n\n",
+                    kvat__advice_of(view) == KVAT__APPLY ? "To run with them" : "To try them all the same",
+                    kvat_snippet_formats(view->outcome->engine_name)[0] ? " --print-snippet" : "");
 }
 
 static void put_failures(kvat_buf *out, const kvat__view *view) {
@@ -174,14 +180,15 @@ static void put_method(kvat_buf *out, const kvat__view *view) {
     kvat_buf_puts(out, "## How it was measured\n\n");
     put_sentence(out, view, kvat__say_cost);
     put_sentence(out, view, kvat__say_confidence);
+    put_sentence(out, view, kvat__say_probe);
     if (view->outcome->peak_source && *view->outcome->peak_source) {
         kvat_buf_puts(out, "Peak memory was read from ");
         put_text(out, view->outcome->peak_source);
         kvat_buf_puts(out, ".\n\n");
     }
-    kvat_buf_puts(out, "To repeat it:\n\n");
+    kvat_buf_puts(out, "To measure it again:\n\n");
     kvat_buf_puts(out, "    ");
-    kvat__say(out, view, kvat__say_command, kvat_escape_terminal);
+    kvat__say(out, view, kvat__say_again, kvat_escape_terminal);
     kvat_buf_puts(out, "\n");
 }
 
@@ -195,10 +202,12 @@ kvat_status kvat_report_markdown(kvat_buf *out, const kvat_outcome *outcome, kva
     put_sentence(out, &view, kvat__say_workload);
     kvat_status status = put_result(out, &view, err);
     if (status != KVAT_OK) return status;
+    put_sentence(out, &view, kvat__say_unmeasured_default);
     put_sentence(out, &view, kvat__say_why);
     put_sentence(out, &view, kvat__say_incumbent);
     put_sentence(out, &view, kvat__say_challenger);
     put_sentence(out, &view, kvat__say_quality);
+    put_sentence(out, &view, kvat__say_next);
     put_settings(out, &view);
     put_ranking(out, &view);
     put_cells(out, &view);

@@ -94,6 +94,15 @@ void kvat__put_gain(kvat_buf *out, kvat_interval ln_ratio) {
         put_percent_change(out, ln_ratio);
 }
 
+void kvat__put_noise(kvat_buf *out, double ratio) {
+    if (ratio > 1) {
+        kvat_buf_puts(out, "over 100 %");
+        return;
+    }
+    kvat__put_fixed(out, 100 * ratio, 1);
+    kvat_buf_puts(out, " %");
+}
+
 void kvat__put_share(kvat_buf *out, double ratio) {
     double percent = 100 * ratio;
     int decimals = 0;

@@ -52,6 +52,32 @@ bool kvat__gain_unknown(kvat_interval ln_ratio);     /**< is it "cannot tell"? *
 void kvat__put_share(kvat_buf *out, double ratio);   /**< 0.01 → "1 %", 0.005 → "0.5 %" */
 void kvat__put_percent(kvat_buf *out, double ratio); /**< a chance: 0.971 → "97 %", 1 → "99 %" */
 
+/** A measured spread: "3.4 %", "over 100 %". */
+void kvat__put_noise(kvat_buf *out, double ratio);
+
+/* ---- advice.c: what to do next ---- */
+#define KVAT__MUCH_NOISE 0.15
+
+typedef enum kvat__advice {
+    KVAT__APPLY,
+    KVAT__APPLY_LOSSY, /**< nothing else works */
+    KVAT__SMALLER,     /**< nothing works */
+    KVAT__CALMER,      /**< most measurements were disturbed */
+    KVAT__MORE_TIME
+} kvat__advice;
+
+kvat__advice kvat__advice_of(const kvat__view *view);
+/** What charts call the winner: "winner", or less where nothing is decided. */
+const char *kvat__winner_word(const kvat__view *view);
+void kvat__say_again(kvat_buf *out, const kvat__view *view); /**< the command that measures anew */
+/** Nothing where a plan can be applied: where it lies, only the sink knows. */
+void kvat__say_next(kvat_buf *out, const kvat__view *view);
+void kvat__say_unconfirmed(kvat_buf *out, const kvat__view *view); /**< what the plan is worth; nothing when firm */
+void kvat__say_unmeasured_default(kvat_buf *out, const kvat__view *view);
+void kvat__say_basis(kvat_buf *out, const kvat__view *view);      /**< why figures and change differ, or nothing */
+void kvat__say_probe(kvat_buf *out, const kvat__view *view);      /**< what the noise of the heading is */
+void kvat__say_much_noise(kvat_buf *out, const kvat__view *view); /**< the same, only when there is much of it */
+
 /* ---- words.c: whole sentences ---- */
 const char *kvat__status_phrase(kvat_trial_status status); /**< "out of memory (host)" */
 const char *kvat__state_word(kvat_config_state state);

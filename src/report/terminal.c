@@ -270,13 +270,14 @@ static void put_files(const kvat__terminal *term, const kvat__view *view, const 
 
 static void put_next(const kvat__terminal *term, const kvat__view *view, const char *directory) {
     kvat_buf text = KVAT_BUF_INIT;
-    kvat_buf_puts(&text, view->winner || !view->lossy ? "Next: " : "If its answers are good enough: ");
-    if (view->winner || view->lossy) {
-        kvat_buf_puts(&text, "kvat apply ");
-        put_path(&text, directory, view->winner ? "best_plan.json" : "lossy_plan.json");
+    kvat__advice advice = kvat__advice_of(view);
+    if (advice == KVAT__APPLY || advice == KVAT__APPLY_LOSSY) {
+        bool lossy = advice == KVAT__APPLY_LOSSY;
+        kvat_buf_puts(&text, lossy ? "If its answers are good enough: kvat apply " : "Next: kvat apply ");
+        put_path(&text, directory, lossy ? "lossy_plan.json" : "best_plan.json");
         if (kvat_snippet_formats(view->outcome->engine_name)[0]) kvat_buf_puts(&text, " --print-snippet");
     } else {
-        kvat_buf_puts(&text, "kvat tune with a smaller --context or model");
+        kvat__say_next(&text, view);
     }
     kvat__term_paragraph(term, KVAT__PLAIN, 0, 2, kvat__piece(term->out, &text));
     kvat_buf_clear(&text);
@@ -284,8 +285,8 @@ static void put_next(const kvat__terminal *term, const kvat__view *view, const c
 
 /* ---- the whole ---- */
 static void put_sentences(const kvat__terminal *term, const kvat__view *view) {
-    kvat__sayer *const sentences[] = {kvat__say_why, kvat__say_incumbent, kvat__say_challenger, kvat__say_quality,
-                                      kvat__say_cost};
+    kvat__sayer *const sentences[] = {kvat__say_unmeasured_default, kvat__say_why,     kvat__say_incumbent,
+                                      kvat__say_challenger,         kvat__say_quality, kvat__say_cost};
     for (size_t i = 0; i < sizeof sentences / sizeof *sentences; i++)
         kvat__term_say(term, KVAT__PLAIN, 2, 2, view, sentences[i]);
 }
@@ -298,12 +299,14 @@ kvat_status kvat_report_terminal(kvat_buf *out, const kvat_outcome *outcome, con
     put_headline(&term, &view);
     kvat_status status = put_metrics(&term, &view, err);
     if (status != KVAT_OK) return status;
+    kvat__term_say(&term, KVAT__DIM, 2, 2, &view, kvat__say_basis);
     put_sentences(&term, &view);
     put_failures(&term, &view);
     put_ranking(&term, &view);
     if (directory) {
         kvat__term_blank(&term);
         put_files(&term, &view, directory);
+        kvat__term_say(&term, KVAT__PLAIN, 0, 2, &view, kvat__say_unconfirmed);
         put_next(&term, &view, directory);
     }
     return kvat_buf_status(out, err);
@@ -315,6 +318,7 @@ kvat_status kvat_report_heading(kvat_buf *out, const kvat_outcome *outcome, cons
     kvat__view view = kvat__view_of(outcome);
     put_warnings(&term, &view);
     kvat__term_say(&term, KVAT__BOLD, 0, 2, &view, kvat__say_subject);
+    kvat__term_say(&term, KVAT__DIM, 2, 2, &view, kvat__say_much_noise);
     kvat__term_say(&term, KVAT__PLAIN, 0, 2, &view, kvat__say_workload);
     kvat__term_say(&term, KVAT__PLAIN, 0, 2, &view, kvat__say_space);
     return kvat_buf_status(out, err);

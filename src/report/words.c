@@ -127,8 +127,8 @@ void kvat__say_subject(kvat_buf *out, const kvat__view *view) {
     if (!json_is_number(noise)) return;
     double ratio = json_number_value(noise);
     kvat_buf_puts(out, " · noise ");
-    kvat__put_fixed(out, 100 * ratio, 1);
-    kvat_buf_printf(out, " %% (%s)", ratio <= 0.05 ? "fine" : ratio <= 0.15 ? "some" : "much");
+    kvat__put_noise(out, ratio);
+    kvat_buf_printf(out, " (%s)", ratio <= 0.05 ? "fine" : ratio <= KVAT__MUCH_NOISE ? "some" : "much");
 }
 
 static bool seen_before(const kvat_profile *profile, size_t i, bool output) {
@@ -200,6 +200,10 @@ void kvat__say_noise(kvat_buf *out, const kvat__view *view) {
 void kvat__say_confidence(kvat_buf *out, const kvat__view *view) {
     const kvat_outcome *outcome = view->outcome;
     if (!view->winner || !view->best || outcome->p_good <= 0) return;
+    if (kvat_outcome_compared(outcome) < 2) {
+        kvat_buf_puts(out, "There was nothing else that may win to compare it with.");
+        return;
+    }
     kvat_buf_puts(out, "Of a hundred runs that say \"");
     kvat__put_percent(out, outcome->p_good);
     kvat_buf_puts(out, " sure\", about ");

@@ -410,6 +410,49 @@ static void nothing_works(kvat_outcome *outcome) {
     replace(&outcome->why, "Every configuration failed: a smaller context (--context) or model is needed.");
 }
 
+static void disturb_entry(kvat_entry *entry) {
+    fail_entry(entry, KVAT_TRIAL_VOIDED, "", KVAT_CONFIG_RACING);
+    free(entry->failure);
+    entry->failure = NULL;
+    entry->standing.failures = 0;
+    for (int status = 0; status < KVAT_TRIAL_STATUS_COUNT; status++)
+        entry->failures_by_status[status] = status == KVAT_TRIAL_VOIDED ? 2 : 0;
+}
+
+static void nothing_undisturbed(kvat_outcome *outcome) {
+    fail_everything(outcome, false);
+    for (size_t i = 0; i < outcome->n_entries; i++) disturb_entry(&outcome->entries[i]);
+    for (size_t i = 0; i < outcome->n_race; i++) outcome->race[i].status = KVAT_TRIAL_VOIDED;
+    outcome->failed_trials = 0;
+    outcome->voided_trials = outcome->trials;
+    outcome->decision = KVAT_DECISION_UNDECIDED;
+    outcome->stop = KVAT_STOP_BUDGET;
+    outcome->winner = outcome->best_so_far = SIZE_MAX;
+    replace(&outcome->why, "not decided: the machine was too disturbed");
+}
+
+static void lose_default(kvat_outcome *outcome) {
+    json_object_set_new(json_object_get(outcome->environment, "noise"), "worst_ratio", json_real(31.399));
+    replace(&outcome->engine_name, "sim");
+    disturb_entry(&outcome->entries[outcome->default_entry]);
+    rank_entries(outcome);
+    outcome->voided_trials = 2;
+    outcome->default_entry = entry_of(outcome, 0);
+    outcome->winner = outcome->best_so_far = outcome->confirmed_entry = entry_of(outcome, 3);
+    outcome->lossy_best = entry_of(outcome, 15);
+    outcome->reference_is_default = false;
+    replace(&outcome->why, "Confirmed on 6 fresh pairs against the first other configuration that works");
+}
+
+static void lead_without_decision(kvat_outcome *outcome) {
+    lose_default(outcome);
+    outcome->decision = KVAT_DECISION_UNDECIDED;
+    outcome->stop = KVAT_STOP_BUDGET;
+    outcome->confirmation = (kvat_confirm_answer){0};
+    outcome->confirmed_entry = SIZE_MAX;
+    replace(&outcome->why, "not decided: the budget ended");
+}
+
 static void only_lossy_works(kvat_outcome *outcome) {
     fail_everything(outcome, true);
     outcome->decision = KVAT_DECISION_INFEASIBLE;
@@ -499,8 +542,8 @@ static kvat_outcome *dry_outcome(kvat_outcome *outcome) {
 }
 
 const char *sample_word(sample_kind kind) {
-    static const char *const words[] = {"winner",     "default", "undecided", "infeasible",
-                                        "only-lossy", "hostile", "dry",       "unclear"};
+    static const char *const words[] = {"winner", "default", "undecided", "infeasible", "only-lossy", "hostile",
+                                        "dry",    "unclear", "disturbed", "no-default", "best-so-far"};
     return words[kind];
 }
 
@@ -513,5 +556,8 @@ kvat_outcome *sample_outcome(sample_kind kind) {
     if (kind == SAMPLE_ONLY_LOSSY) only_lossy_works(outcome);
     if (kind == SAMPLE_HOSTILE) poison(outcome);
     if (kind == SAMPLE_UNCLEAR) blur(outcome);
+    if (kind == SAMPLE_DISTURBED) nothing_undisturbed(outcome);
+    if (kind == SAMPLE_NO_DEFAULT) lose_default(outcome);
+    if (kind == SAMPLE_BEST_SO_FAR) lead_without_decision(outcome);
     return kind == SAMPLE_DRY ? dry_outcome(outcome) : outcome;
 }

@@ -7,13 +7,16 @@
 
 typedef enum sample_kind {
     SAMPLE_WINNER,
-    SAMPLE_DEFAULT,    /* nothing beat it */
-    SAMPLE_UNDECIDED,  /* noisy, budget ended, no confirmation */
-    SAMPLE_INFEASIBLE, /* every trial failed */
-    SAMPLE_ONLY_LOSSY, /* the default and everything lossless cannot fit */
-    SAMPLE_HOSTILE,    /* row 4 of the faults: names that attack their sinks */
-    SAMPLE_DRY,        /* nothing measured yet */
-    SAMPLE_UNCLEAR,    /* two pairs on a machine so disturbed that the intervals say nothing */
+    SAMPLE_DEFAULT,     /* nothing beat it */
+    SAMPLE_UNDECIDED,   /* noisy, budget ended, no confirmation */
+    SAMPLE_INFEASIBLE,  /* every trial failed */
+    SAMPLE_ONLY_LOSSY,  /* the default and everything lossless cannot fit */
+    SAMPLE_HOSTILE,     /* row 4 of the faults: names that attack their sinks */
+    SAMPLE_DRY,         /* nothing measured yet */
+    SAMPLE_UNCLEAR,     /* two pairs on a machine so disturbed that the intervals say nothing */
+    SAMPLE_DISTURBED,   /* every trial was disturbed */
+    SAMPLE_NO_DEFAULT,  /* the default was disturbed each time; much noise; an engine without snippets */
+    SAMPLE_BEST_SO_FAR, /* no default and no decision: the leader is the answer for now */
     SAMPLE_KINDS
 } sample_kind;
 

@@ -197,6 +197,97 @@ static void an_interval_that_says_nothing_is_no_number(void **state) {
     kvat_outcome_free(outcome);
 }
 
+/* ---- what is advised ---- */
+static void expect(const kvat_buf *form, const char *there, const char *absent) {
+    if (there && !strstr(form->bytes, there)) fail_msg("lacks \"%s\":\n%s", there, form->bytes);
+    if (absent && strstr(form->bytes, absent)) fail_msg("has \"%s\":\n%s", absent, form->bytes);
+}
+
+static void advice_follows_the_cause(void **state) {
+    (void)state;
+    static const struct {
+        sample_kind kind;
+        const char *there, *absent;
+    } table[] = {
+        {SAMPLE_WINNER, "Next: kvat apply kvat_results/best_plan.json --print-snippet", "not confirmed"},
+        {SAMPLE_NO_DEFAULT, "Next: kvat apply kvat_results/best_plan.json\n", "not confirmed"},
+        {SAMPLE_UNDECIDED, "best_plan.json holds the default, for now.", "kvat apply"},
+        {SAMPLE_BEST_SO_FAR, "best_plan.json holds the best so far, not confirmed.", "kvat apply"},
+        {SAMPLE_BEST_SO_FAR, "Next: the same command with a larger --time", "smaller --context"},
+        {SAMPLE_DISTURBED, "Next: try again when the machine is calmer: kvat tune", "smaller --context"},
+        {SAMPLE_INFEASIBLE, "Next: kvat tune with a smaller --context or model", "calmer"},
+        {SAMPLE_ONLY_LOSSY, "good enough: kvat apply kvat_results/lossy_plan.json", "smaller --context or"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        kvat_buf text = KVAT_BUF_INIT;
+        terminal(&text, table[i].kind, &(kvat_terminal_style){120, false, true});
+        expect(&text, table[i].there, table[i].absent);
+        kvat_buf_clear(&text);
+    }
+}
+
+/* Bytes of Markdown and of HTML that hold the command of a snippet, for an engine with snippets and one without. */
+static void snippets_are_offered_where_there_are_some(void **state) {
+    (void)state;
+    for (int without = 0; without < 2; without++) {
+        kvat_outcome *outcome = sample_outcome(without ? SAMPLE_NO_DEFAULT : SAMPLE_WINNER);
+        kvat_buf forms[n_forms] = {{0}};
+        in_every_form(forms, outcome);
+        for (size_t i = 2; i < n_forms; i++)
+            expect(&forms[i], without ? "kvat apply best_plan.json" : "--print-snippet",
+                   without ? "--print-snippet" : NULL);
+        for (size_t i = 0; i < n_forms; i++) kvat_buf_clear(&forms[i]);
+        kvat_outcome_free(outcome);
+    }
+}
+
+static void nothing_undecided_is_called_a_winner(void **state) {
+    (void)state;
+    kvat_outcome *outcome = sample_outcome(SAMPLE_BEST_SO_FAR);
+    for (int chart = 0; chart < KVAT_CHART_COUNT; chart++) {
+        kvat_buf svg = KVAT_BUF_INIT;
+        assert_int_equal(kvat_report_svg(&svg, outcome, (kvat_chart)chart, NULL), KVAT_OK);
+        expect(&svg, chart == KVAT_CHART_RANKING ? NULL : "best so far", "winner");
+        kvat_buf_clear(&svg);
+    }
+    kvat_outcome_free(outcome);
+}
+
+static void a_default_never_measured_is_told(void **state) {
+    (void)state;
+    kvat_outcome *outcome = sample_outcome(SAMPLE_NO_DEFAULT);
+    kvat_buf forms[n_forms] = {{0}};
+    in_every_form(forms, outcome);
+    for (size_t i = 0; i < n_forms; i++) expect(&forms[i], "The default was not", NULL);
+    expect(&forms[3], "The default was not measured (disturbed 2 times)", "another</td>");
+    expect(&forms[3], "<td><code>512</code></td>", "the default is 100");
+    for (size_t i = 0; i < n_forms; i++) kvat_buf_clear(&forms[i]);
+    kvat_outcome_free(outcome);
+}
+
+static void much_noise_is_readable_and_explained(void **state) {
+    (void)state;
+    kvat_buf text = KVAT_BUF_INIT;
+    terminal(&text, SAMPLE_NO_DEFAULT, &(kvat_terminal_style){120, false, true});
+    expect(&text, "noise over 100 % (much)", "3139");
+    expect(&text, "Noise is the worst of the probes", NULL);
+    kvat_buf_clear(&text);
+    terminal(&text, SAMPLE_WINNER, &(kvat_terminal_style){120, false, true});
+    expect(&text, "noise 3.4 % (fine)", "Noise is the worst");
+    kvat_buf_clear(&text);
+}
+
+static void one_alone_is_the_best_of_none(void **state) {
+    (void)state;
+    kvat_outcome *outcome = sample_outcome(SAMPLE_WINNER);
+    kvat_buf forms[n_forms] = {{0}};
+    for (size_t i = 0; i < outcome->n_entries; i++) outcome->entries[i].eligible = i == outcome->winner;
+    in_every_form(forms, outcome);
+    for (size_t i = 2; i < n_forms; i++) expect(&forms[i], "nothing else that may win", "of the 1 compared");
+    for (size_t i = 0; i < n_forms; i++) kvat_buf_clear(&forms[i]);
+    kvat_outcome_free(outcome);
+}
+
 /* ---- charts ---- */
 /* A default that is kept is drawn in the winner's colour; the legend has to say so. */
 static void race_legend_has_the_colors_of_its_dots(void **state) {
@@ -275,6 +366,12 @@ int main(void) {
         cmocka_unit_test(markdown_matches),
         cmocka_unit_test(warnings_stand_at_the_head),
         cmocka_unit_test(an_interval_that_says_nothing_is_no_number),
+        cmocka_unit_test(advice_follows_the_cause),
+        cmocka_unit_test(snippets_are_offered_where_there_are_some),
+        cmocka_unit_test(nothing_undecided_is_called_a_winner),
+        cmocka_unit_test(a_default_never_measured_is_told),
+        cmocka_unit_test(much_noise_is_readable_and_explained),
+        cmocka_unit_test(one_alone_is_the_best_of_none),
         cmocka_unit_test(race_legend_has_the_colors_of_its_dots),
     };
     const struct CMUnitTest dumping[] = {cmocka_unit_test(dump_all)};

@@ -1,0 +1,109 @@
+/* What to do next, and what the answer does not cover, as plain sentences.
+ * Must not know any sink: nothing is escaped here. */
+#include <string.h>
+
+#include "report_internal.h"
+
+/* Of `n` measurements most had to be thrown away. */
+static bool mostly_disturbed(const kvat_outcome *outcome, bool confirming) {
+    size_t n = 0, disturbed = 0;
+    for (size_t i = 0; i < outcome->n_race; i++) {
+        if (confirming && !outcome->race[i].confirming) continue;
+        n++;
+        disturbed += outcome->race[i].status == KVAT_TRIAL_VOIDED;
+    }
+    return 2 * disturbed > n;
+}
+
+kvat__advice kvat__advice_of(const kvat__view *view) {
+    const kvat_outcome *outcome = view->outcome;
+    if (view->winner && (outcome->decision != KVAT_DECISION_UNDECIDED || view->confirmed)) return KVAT__APPLY;
+    if (outcome->decision == KVAT_DECISION_INFEASIBLE) return view->lossy ? KVAT__APPLY_LOSSY : KVAT__SMALLER;
+    return mostly_disturbed(outcome, false) || mostly_disturbed(outcome, true) ? KVAT__CALMER : KVAT__MORE_TIME;
+}
+
+const char *kvat__winner_word(const kvat__view *view) {
+    if (view->outcome->decision != KVAT_DECISION_UNDECIDED) return "winner";
+    return view->winner == view->best ? "best so far" : "for now";
+}
+
+static bool has_word(const json_t *argv, const char *wanted) {
+    size_t i;
+    json_t *word;
+    json_array_foreach((json_t *)argv, i, word) {
+        if (json_is_string(word) && strcmp(json_string_value(word), wanted) == 0) return true;
+    }
+    return false;
+}
+
+/* Without --fresh the same command tells the stored answer again. */
+void kvat__say_again(kvat_buf *out, const kvat__view *view) {
+    const json_t *argv = json_object_get(view->outcome->request, "argv");
+    if (json_array_size(argv) == 0)
+        kvat_buf_puts(out, "kvat tune MODEL");
+    else
+        kvat__say_command(out, view);
+    if (!has_word(argv, "--fresh")) kvat_buf_puts(out, " --fresh");
+}
+
+void kvat__say_next(kvat_buf *out, const kvat__view *view) {
+    const kvat_outcome *outcome = view->outcome;
+    switch (kvat__advice_of(view)) {
+    case KVAT__APPLY:
+    case KVAT__APPLY_LOSSY:
+        break;
+    case KVAT__SMALLER:
+        kvat_buf_puts(out, "Next: kvat tune with a smaller --context or model");
+        break;
+    case KVAT__CALMER:
+        kvat_buf_puts(out, "Next: try again when the machine is calmer: ");
+        kvat__say_again(out, view);
+        break;
+    case KVAT__MORE_TIME:
+        kvat_buf_puts(out, "Next: the same command with a larger --time");
+        if (outcome->n_race > 0) kvat_buf_puts(out, " goes on from here");
+        break;
+    }
+}
+
+void kvat__say_unconfirmed(kvat_buf *out, const kvat__view *view) {
+    if (!view->winner || kvat__advice_of(view) == KVAT__APPLY) return;
+    kvat_buf_printf(out, "best_plan.json holds %s.",
+                    kvat__is_default(view, view->winner) ? "the default, for now"
+                    : view->winner == view->best         ? "the best so far, not confirmed"
+                                                         : "what to use for now, not confirmed");
+}
+
+/* A default that failed is told among the failures; of one that was only disturbed nothing else would say a word. */
+void kvat__say_unmeasured_default(kvat_buf *out, const kvat__view *view) {
+    const kvat_entry *entry = kvat__entry_at(view->outcome, view->outcome->default_entry);
+    if (!entry || view->fallback || entry->standing.clean_runs > 0 || kvat__failures(entry) > 0) return;
+    size_t disturbed = entry->failures_by_status[KVAT_TRIAL_VOIDED];
+    if (disturbed == 0) return;
+    kvat_buf_printf(out, "The default was not measured (disturbed %zu time%s)", disturbed, disturbed == 1 ? "" : "s");
+    if (view->n_ranked > 0)
+        kvat_buf_puts(out, "; scores and changes are against another configuration that ran, not against the default");
+    kvat_buf_putc(out, '.');
+}
+
+/* Both stand in one row, and do not come from the same runs. */
+void kvat__say_basis(kvat_buf *out, const kvat__view *view) {
+    if (!view->confirmed || !view->fallback) return;
+    kvat_buf_printf(out, "Figures are medians of all runs; changes are of the %zu fresh pairs alone.",
+                    view->outcome->confirmation.pairs);
+}
+
+static double worst_noise(const kvat__view *view) {
+    const json_t *noise = kvat__machine_fact(view->outcome, "worst_ratio");
+    return json_is_number(noise) ? json_number_value(noise) : 0;
+}
+
+void kvat__say_probe(kvat_buf *out, const kvat__view *view) {
+    if (worst_noise(view) > 0)
+        kvat_buf_puts(out, "Noise is the worst of the probes before the run: by how much the slow ones of many equal "
+                           "short loops exceed the usual one.");
+}
+
+void kvat__say_much_noise(kvat_buf *out, const kvat__view *view) {
+    if (worst_noise(view) > KVAT__MUCH_NOISE) kvat__say_probe(out, view);
+}
