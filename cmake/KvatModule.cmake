@@ -4,7 +4,8 @@ add_library(kvat_options INTERFACE)
 target_compile_features(kvat_options INTERFACE c_std_17)
 target_compile_options(kvat_options INTERFACE
   $<$<COMPILE_LANGUAGE:C>:-Wall -Wextra -Wshadow -Wconversion -Wvla -Wmissing-prototypes -Wstrict-prototypes>
-  $<$<BOOL:${KVAT_WERROR}>:-Werror> -fvisibility=hidden -fno-math-errno)
+  $<$<BOOL:${KVAT_WERROR}>:-Werror> -fvisibility=hidden -fno-math-errno
+  -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.) # a program names nobody's folder
 target_compile_definitions(kvat_options INTERFACE _GNU_SOURCE KVAT_VERSION_STRING="${PROJECT_VERSION}")
 target_include_directories(kvat_options INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)

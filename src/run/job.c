@@ -312,6 +312,26 @@ static kvat_status hide_home(json_t *describe, kvat_error *err) {
     return bad ? nomem(err) : KVAT_OK;
 }
 
+/** What the worker says of itself and of the model, without folders and hosts. Values of settings stay as they are:
+ * they are handed back to the worker; so does the identity, which tells models apart. */
+static kvat_status hide_names(json_t *hello, json_t *describe, kvat_error *err) {
+    json_t *model = json_object_get(describe, "model"), *knobs = json_object_get(describe, "knobs"), *value;
+    const char *name;
+    size_t i;
+    kvat_status status = kvat__make_json_private(json_object_get(hello, "engine"), err);
+    if (status == KVAT_OK) status = kvat__make_json_private(json_object_get(describe, "notes"), err);
+    if (status == KVAT_OK) status = kvat__make_json_private(json_object_get(describe, "devices"), err);
+    if (status == KVAT_OK) status = kvat__make_json_private(json_object_get(describe, "absent"), err);
+    json_object_foreach(model, name, value) {
+        bool kept = strcmp(name, "file") == 0 || strcmp(name, "identity") == 0;
+        if (status == KVAT_OK && !kept) status = kvat__make_json_private(value, err);
+    }
+    json_array_foreach(knobs, i, value) {
+        if (status == KVAT_OK) status = kvat__make_json_private(json_object_get(value, "help"), err);
+    }
+    return status == KVAT_OK ? hide_home(describe, err) : status;
+}
+
 kvat_status kvat__hash_prompts(json_t *request, const kvat_profile *profile, kvat_error *err) {
     if (!profile->prompts_file) return KVAT_OK;
     kvat_buf text = KVAT_BUF_INIT;
@@ -393,7 +413,7 @@ kvat_status kvat__job_from_request(kvat__job **out, const kvat_tune_request *req
     if (!job) return nomem(err);
     job->hello = json_deep_copy(hello);
     job->describe = json_deep_copy(describe);
-    kvat_status status = job->hello && job->describe ? hide_home(job->describe, err) : nomem(err);
+    kvat_status status = job->hello && job->describe ? hide_names(job->hello, job->describe, err) : nomem(err);
     if (status == KVAT_OK) status = kvat_machine_json(&machine_object, machine, err);
     if (status == KVAT_OK) {
         job->environment = json_pack("{s:O}", "machine", machine_object);

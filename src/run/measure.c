@@ -312,6 +312,16 @@ static void refuse_peak(trial *t, int64_t bytes, bool of_devices) {
     kvat_buf_clear(&text);
 }
 
+static kvat_status put_peak_source(kvat__measurement *m, bool of_devices, const char *source, kvat_error *err) {
+    kvat_buf text = KVAT_BUF_INIT;
+    kvat__put_private(&text, source);
+    snprintf(m->peak_source, sizeof m->peak_source, "%s%s", of_devices ? KVAT_PEAK_OF_DEVICES : "",
+             text.bytes ? text.bytes : "");
+    kvat_status status = kvat_buf_status(&text, err);
+    kvat_buf_clear(&text);
+    return status;
+}
+
 /** Device bytes where devices are used, else host bytes: one source a run, named. */
 static kvat_status read_peak(trial *t, kvat_error *err) {
     kvat_call call = {0};
@@ -331,8 +341,7 @@ static kvat_status read_peak(trial *t, kvat_error *err) {
         bool of_devices = bytes > 0;
         if (!of_devices) take_count(&bytes, t, host, "peak_bytes", KVAT__MOST_BYTES);
         t->m->record.peak_bytes = bytes;
-        snprintf(t->m->peak_source, sizeof t->m->peak_source, "%s%s", of_devices ? KVAT_PEAK_OF_DEVICES : "",
-                 source ? source : "");
+        status = put_peak_source(t->m, of_devices, source ? source : "", err);
         if (going(t, status) && bytes == 0) set_status(t, KVAT_TRIAL_INVALID, "the worker reported no peak memory");
         if (going(t, status) && t->job->peak_limit_bytes > 0 && bytes > t->job->peak_limit_bytes)
             refuse_peak(t, bytes, of_devices);
@@ -424,7 +433,9 @@ static void check_slo(trial *t) {
 static kvat_status finish(trial *t, kvat_error *err) {
     kvat__measurement *m = t->m;
     kvat_trial_record *record = &m->record;
-    kvat_status status = kvat_json_put(&m->effective, t->effective);
+    kvat_status status = kvat__make_json_private(t->effective, err);
+    if (status == KVAT_OK) status = kvat__make_private(&m->detail, err);
+    if (status == KVAT_OK) status = kvat_json_put(&m->effective, t->effective);
     if (status == KVAT_OK) kvat_buf_puts(&m->loaded, t->s->loaded.bytes ? t->s->loaded.bytes : "");
     if (status != KVAT_OK || m->loaded.status != KVAT_OK || m->detail.status != KVAT_OK) return nomem(err);
     record->detail = m->detail.bytes ? m->detail.bytes : "";

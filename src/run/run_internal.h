@@ -61,6 +61,13 @@ kvat_status kvat__job_space_json(json_t **out, const kvat__job *job, kvat_error 
  * NULL without memory. */
 json_t *kvat__argv_json(const char *const *argv);
 
+/* ---- private.c: what a worker says, on its way into the store ---- */
+/** The text with the last part alone of every absolute path, and HOST for the name of this machine. */
+void kvat__put_private(kvat_buf *out, const char *text);
+kvat_status kvat__make_private(kvat_buf *text, kvat_error *err);
+/** The same of every string value below, which may be `json` itself. */
+kvat_status kvat__make_json_private(json_t *json, kvat_error *err);
+
 /* ---- drive.c: which measurement next, by search, confirmation and budget; no I/O ---- */
 
 /** One measurement to make. */

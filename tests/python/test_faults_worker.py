@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from faults import MISBEHAVE, RESULTS, Running, misbehaving, running, scripted, surface, trials
-from kvat_cli import KVAT, TIMEOUT_S, Result, environment, kvat
+from kvat_cli import KVAT, ROOT, TIMEOUT_S, Result, environment, kvat
 
 ENDED = (0, 6)
 MIB = 1 << 20
@@ -473,3 +473,24 @@ def test_a_worker_that_says_nothing_is_ended(
     run, folder = hanging[mode]
     check_one_bad_trial(run.finish(), folder, status, cause)
     assert run.left_alive() == []
+
+
+# ---- what is kept of a worker's last words ----
+
+LAST_WORDS = "/home/alice/.cache/engine/ggml.c:12: GGML_ASSERT(n > 0) failed on " + os.uname().nodename
+
+
+def test_nothing_that_is_written_names_the_folder_or_the_host_of_a_crash(tmp_path: Path) -> None:
+    source = (ROOT / "examples" / "echo_worker.py").read_text()
+    worker = tmp_path / "dying"
+    last = f"    os.write(2, {LAST_WORDS!r}.encode() + b'\\n')\n    os.abort()\n"
+    worker.write_text(source.replace("def run(params):\n", "def run(params):\n" + last))
+    worker.chmod(0o755)
+    assert tune(worker, "--time", "20s").code == 3
+    files = [path for path in (tmp_path / RESULTS).iterdir() if path.is_file()]
+    assert {"kvat.db", "report.md", "report.html"} <= {path.name for path in files}
+    for path in files:
+        text = path.read_bytes()
+        assert b"alice" not in text, path.name
+        assert b"failed on " + os.uname().nodename.encode() not in text, path.name
+    assert b"ggml.c:12: GGML_ASSERT(n > 0) failed on HOST" in (tmp_path / RESULTS / "kvat.db").read_bytes()

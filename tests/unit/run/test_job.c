@@ -176,12 +176,26 @@ static void impossible_integers_of_a_model_are_named(void **state) {
     }
 }
 
+static void what_the_worker_says_is_kept_without_folders(void **state) {
+    (void)state;
+    json_t *describe = fixture_json(fixture_describe);
+    json_object_set_new(describe, "notes", json_pack("[s]", "ignoring /mnt/alice/engine.conf:3"));
+    kvat__job *job = job_from(describe, NULL, NULL);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(job->describe, "notes"), 0)),
+                        "ignoring engine.conf:3");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(describe, "notes"), 0)),
+                        "ignoring /mnt/alice/engine.conf:3"); /* the caller's is not touched */
+    kvat__job_free(job);
+    json_decref(describe);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_launch_prefix_is_another_run),
         cmocka_unit_test(command_line_names_neither_folders_nor_hosts),
         cmocka_unit_test(a_forecast_that_cannot_be_made_is_unknown_and_said_once),
         cmocka_unit_test(impossible_integers_of_a_model_are_named),
+        cmocka_unit_test(what_the_worker_says_is_kept_without_folders),
         cmocka_unit_test(stored_configurations_in_another_order_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
