@@ -124,7 +124,12 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN); /* a reader that leaves (`| head`) is no failure: write() says EPIPE */
     cli_io_init(&io);
     kvat_status status = dispatch(&io, argc, argv, &err);
-    if (status == KVAT_OK) status = cli_out_status(&io, &err);
+    kvat_error lost = KVAT_ERROR_INIT;
+    if (io.out_errno && status != KVAT_ERR_INTERRUPTED) { /* an answer nobody got outweighs what it said */
+        status = cli_out_status(&io, &lost);
+        err = lost;
+        io.error_shown = false;
+    }
     int code = exit_code(status);
     if (status != KVAT_OK && !io.error_shown) tell_error(&io, status, &err, code);
     if (status == KVAT_OK || status == KVAT_ERR_INTERRUPTED) cli_say_next(&io);

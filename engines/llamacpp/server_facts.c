@@ -4,9 +4,12 @@
 
 #include <ctype.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "ggml-backend.h"
 #include "ggml-cpu.h"
@@ -15,20 +18,33 @@
 
 /* ---- libraries ---- */
 
+enum { MOST_LIBRARY_BYTES = 256 << 20 };
+
 static const char *const library_names[KVAT_SERVER_LIBRARY_COUNT] = {"libllama.so", "libggml-base.so",
                                                                      "libggml-cpu.so"};
 
+/* The path may be what a stranger's program said: only a file of a library's size, and never one that can block. */
+static FILE *open_library(const char *path) {
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    struct stat facts;
+    FILE *file = NULL;
+    if (fd < 0) return NULL;
+    if (fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode) && facts.st_size <= MOST_LIBRARY_BYTES) file = fdopen(fd, "r");
+    if (!file) close(fd);
+    return file;
+}
+
 static void hash_file(char hex[KVAT_HASH_HEX], const char *path) {
-    FILE *file = fopen(path, "re");
+    FILE *file = open_library(path);
     char part[16384];
     kvat_hash hash;
     if (!file) return;
     kvat_hash_init(&hash);
-    for (size_t n = 1; n > 0;) {
+    for (size_t n = 1, sum = 0; n > 0 && sum <= MOST_LIBRARY_BYTES; sum += n) {
         n = fread(part, 1, sizeof part, file);
         kvat_hash_update(&hash, part, n);
     }
-    bool whole = !ferror(file);
+    bool whole = feof(file) && !ferror(file);
     fclose(file);
     if (whole) kvat_hash_final(hex, &hash);
 }

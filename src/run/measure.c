@@ -7,6 +7,7 @@
 
 #define PREPARE_DEADLINE_NS  (5 * 60 * KVAT_NS_PER_S)
 #define SHORT_DEADLINE_NS    (60 * KVAT_NS_PER_S)
+#define CLOCK_SLACK_NS       (20 * KVAT_NS_PER_MS)
 #define RUN_GRACE_NS         (30 * KVAT_NS_PER_S) /* the worker stops itself at its limit; this is for the answer */
 #define WARMUP_PROMPT_TOKENS 128
 #define MOST_FOREIGN_CPU     0.25 /* share of the machine that others may use during a run */
@@ -200,6 +201,19 @@ static kvat_status warm_up(trial *t, const kvat__cell_group *group, kvat_error *
     return status;
 }
 
+/** Whether the readings of `run` fit into the time that the call took here. Clocks of two machines may differ a little.
+ */
+static bool could_last(const kvat__measurement *m, size_t first_timing, int64_t run_ns, int64_t call_ns) {
+    int64_t most_ns = call_ns + call_ns / 50 + CLOCK_SLACK_NS;
+    bool fits = run_ns <= most_ns;
+    for (size_t i = first_timing; i < m->n_timings; i++) {
+        const kvat_timing *timing = &m->timings[i];
+        fits = fits && timing->ttft_ns <= most_ns;
+        fits = fits && timing->token_ns[timing->n_tokens - 1] - timing->start_ns <= most_ns;
+    }
+    return fits;
+}
+
 static kvat_status run_once(trial *t, const kvat__cell_group *group, const kvat__mark *marks, size_t n_marks,
                             bool with_marks, kvat_error *err) {
     const kvat__mark *last = &marks[n_marks - 1];
@@ -214,13 +228,21 @@ static kvat_status run_once(trial *t, const kvat__cell_group *group, const kvat_
     }
     json_decref(list);
     kvat_call call = {0};
+    const int64_t called_ns = kvat_now_ns(), before_ns = t->m->record.run_ns;
+    const size_t n_before = t->m->n_timings;
     kvat_status status = call_run(&call, t, params, err);
+    const int64_t call_ns = kvat_now_ns() - called_ns;
     if (status == KVAT_OK && call.outcome != KVAT_CALL_OK) status = fail_with(t, &call, err);
     if (going(t, status)) {
         collect_effective(t, call.result);
         kvat_trial_status read =
             kvat__read_run(t->m, call.result, t->job->profile, group, marks, n_marks, with_marks, &t->m->record.run_ns);
         t->m->record.status = read;
+        if (read == KVAT_TRIAL_OK && !t->job->virtual_clock &&
+            !could_last(t->m, n_before, t->m->record.run_ns - before_ns, call_ns)) {
+            t->m->record.run_ns = before_ns;
+            set_status(t, KVAT_TRIAL_PROTOCOL_ERROR, "run answered times longer than the call itself took");
+        }
     }
     kvat_call_clear(&call);
     return status;

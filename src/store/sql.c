@@ -87,6 +87,9 @@ kvat_status kvat__query_open(kvat__query *query, kvat_store *store, const char *
     kvat_status status = kvat__settle(store, err);
     if (status != KVAT_OK) return status;
     int rc = sqlite3_prepare_v2(store->db, sql, -1, &query->statement, NULL);
+    /* tables or columns are missing although the version says they are there: no statement here is wrong otherwise */
+    if (rc == SQLITE_ERROR && store->version == store->latest)
+        return kvat__fail_damaged(store, doing, sqlite3_errmsg(store->db), err);
     return rc == SQLITE_OK ? KVAT_OK : kvat__sql_fail(store, sqlite3_extended_errcode(store->db), doing, err);
 }
 

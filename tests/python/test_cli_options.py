@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from kvat_cli import KVAT, check_golden, environment, kvat, kvat_on_terminal
+from kvat_cli import KVAT, SURFACE, check_golden, environment, kvat, kvat_on_terminal
 
 COMMANDS = ["tune", "apply", "compare", "verify", "report", "profiles", "engines", "info", "runs", "completion", "help"]
 
@@ -237,6 +237,17 @@ def test_a_full_disk_behind_stdout_is_an_io_error() -> None:
     assert done.returncode == 74
     assert b"No space left" in done.stderr
     assert b"Next" not in done.stderr
+
+
+def test_a_lost_answer_outweighs_what_it_said(tmp_path: Path) -> None:
+    """Undecided would be 6, but nobody was told."""
+    command = [KVAT, "tune", SURFACE, "--profile", "ci-micro", "--trials", "1", "--json", "-o", tmp_path / "out"]
+    told = subprocess.run(command, capture_output=True, env=environment(), check=False)
+    assert told.returncode == 6, told.stderr
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment(), check=False)
+    assert done.returncode == 74
+    assert b"cannot write to standard output" in done.stderr
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])

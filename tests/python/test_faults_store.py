@@ -213,6 +213,15 @@ def test_a_damaged_store_is_refused_or_still_right(seed: int, finished: Path) ->
         assert b'"kvat-plan/1"' in plan
 
 
+def test_a_store_that_lost_a_column_is_damaged(finished: Path) -> None:
+    with sqlite3.connect(finished / RESULTS / "kvat.db") as db:
+        db.execute("ALTER TABLE trial RENAME COLUMN kv_bytes TO lost_bytes")
+    for command in (["report", RESULTS, "--json"], ["runs", "export"]):
+        result = kvat(*command, cwd=finished)
+        assert result.code == 65, result.err
+        assert "damaged" in result.err and "move it away" in result.err
+
+
 @pytest.mark.parametrize("document", ["request", "engine", "description", "environment", "space", "note"])
 @pytest.mark.parametrize("text", [b"{}", b"", b"\xff{", b'{"profile"', b"[" * 100000, b'{"a": "\xe4"}'], ids=range(6))
 def test_a_damaged_document_is_noticed_by_whoever_reads_it(document: str, text: bytes, finished: Path) -> None:

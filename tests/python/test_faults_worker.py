@@ -463,6 +463,18 @@ def test_a_run_in_which_everything_was_disturbed_is_undecided_and_blames_the_mac
     assert not (tmp_path / RESULTS / "best_plan.json").exists()
 
 
+def test_times_longer_than_the_call_itself_are_no_measurement(tmp_path: Path) -> None:
+    second = 1_000_000_000
+    token_ns = [second * 1000 + i for i in range(32)]
+    told = {"start_ns": 5, "sequences": [{"prompt_tokens": 512, "token_ns": token_ns, "finish": "length"}]}
+    worker = scripted(tmp_path, {"clock": "real", "rules": [{"at": "run", "result": told}]})
+    code, document = tune_json(worker, "--trials", "3", "--warmup", "0")
+    assert code != 0 and document["plan"] is None
+    made = trials(tmp_path / RESULTS)
+    assert made and all(trial["status"] == "protocol_error" for trial in made)
+    assert all("longer than the call" in trial["detail"] for trial in made)
+
+
 # ---- what has been waiting since the first test ----
 
 

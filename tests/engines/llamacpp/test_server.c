@@ -308,6 +308,19 @@ static void libraries_are_known_by_their_content(void **state) {
     assert_string_equal(none.libraries[KVAT_SERVER_LLAMA], "");
 }
 
+/* A pipe would block its reader, a device may never end. */
+static void only_files_are_taken_for_libraries(void **state) {
+    char said[1024], pipe_path[512];
+    snprintf(pipe_path, sizeof pipe_path, "%s/pipe", (const char *)*state);
+    assert_int_equal(mkfifo(pipe_path, 0600), 0);
+    snprintf(said, sizeof said, "libllama.so.0 => %s (0x1)\nlibggml-base.so => /dev/zero (0x1)\n", pipe_path);
+    kvat_server_facts facts = {0};
+    kvat_server_facts_libraries(&facts, said);
+    unlink(pipe_path);
+    assert_string_equal(facts.libraries[KVAT_SERVER_LLAMA], "");
+    assert_string_equal(facts.libraries[KVAT_SERVER_GGML_BASE], "");
+}
+
 /* ---- comparing ---- */
 
 static void ours_are_known(void **state) {
@@ -393,6 +406,7 @@ int main(void) {
         cmocka_unit_test(devices_are_read_without_their_memory),
         cmocka_unit_test(devices_without_end_are_unknown),
         FOLDER_TEST(libraries_are_known_by_their_content),
+        FOLDER_TEST(only_files_are_taken_for_libraries),
         cmocka_unit_test(ours_are_known),
         cmocka_unit_test(differences_are_named),
         cmocka_unit_test(devices_that_are_not_known_are_not_compared),
