@@ -279,6 +279,10 @@ json_t *cli_help_json(void);
 /** Wraps `text` at `columns`, every line after the first indented by `indent`; the first starts at column `at`. No
  * newline at the end. */
 void cli_wrap(kvat_buf *out, const char *text, size_t at, size_t indent, size_t columns);
+/** Text from anywhere, wrapped to standard output, with its line's end. */
+void cli_put_wrapped(kvat_buf *out, const cli_io *io, const char *text, size_t at, size_t indent);
+/** The same of a sentence put together, which is emptied. */
+void cli_put_wrapped_buf(kvat_buf *out, const cli_io *io, kvat_buf *text, size_t at, size_t indent);
 /** Exit codes with their meaning; ends with {NULL, NULL}. */
 extern const cli_topic cli_exit_codes[];
 extern const cli_topic cli_environment[];

@@ -56,41 +56,35 @@ static const char *said_text(const answer *a, const char *member) {
 
 /* ---- text ---- */
 
+/** "name: text", wrapped. */
+static void put_named(kvat_buf *out, const cli_io *io, const char *name, const char *text) {
+    kvat_buf_puts(out, name);
+    cli_put_wrapped(out, io, text, strlen(name), 4);
+}
+
 static void put_patterns(kvat_buf *out, const cli_io *io, const kvat_engine *engine) {
-    for (size_t i = 0; engine->models && engine->models[i]; i++) {
-        if (i) kvat_buf_putc(out, ' ');
-        cli_put(out, io, engine->models[i]);
-    }
+    kvat_buf text = KVAT_BUF_INIT;
+    for (size_t i = 0; engine->models[i]; i++) kvat_buf_printf(&text, "%s%s", i ? " " : "", engine->models[i]);
+    put_named(out, io, "  models: ", text.length ? text.bytes : "");
+    cli_buf_drop(out, &text);
 }
 
 static void put_state(kvat_buf *out, const cli_io *io, const kvat_engine *engine, const answer *a) {
     if (a->said) {
-        kvat_buf_puts(out, "  available, version ");
-        cli_put(out, io, said_text(a, "version"));
-        kvat_buf_putc(out, '\n');
+        put_named(out, io, "  available, version ", said_text(a, "version"));
         return;
     }
-    kvat_buf_puts(out, "  not available: ");
-    cli_put(out, io, a->why.message);
-    if (engine->needs && *engine->needs) {
-        kvat_buf_puts(out, "\n  needs: ");
-        cli_put(out, io, engine->needs);
-    }
-    kvat_buf_putc(out, '\n');
+    put_named(out, io, "  not available: ", a->why.message);
+    if (engine->needs && *engine->needs) put_named(out, io, "  needs: ", engine->needs);
 }
 
 static void put_engine(kvat_buf *out, const cli_io *io, const kvat_engine *engine, const answer *a) {
-    cli_put(out, io, engine->name);
-    if (engine->title && strcmp(engine->title, engine->name) != 0) {
-        kvat_buf_puts(out, ": ");
-        cli_put(out, io, engine->title);
-    }
-    kvat_buf_putc(out, '\n');
+    kvat_buf text = KVAT_BUF_INIT;
+    kvat_buf_puts(&text, engine->name);
+    if (engine->title && strcmp(engine->title, engine->name) != 0) kvat_buf_printf(&text, ": %s", engine->title);
+    cli_put_wrapped_buf(out, io, &text, 0, 4);
     put_state(out, io, engine, a);
-    if (!engine->models || !engine->models[0]) return;
-    kvat_buf_puts(out, "  models: ");
-    put_patterns(out, io, engine);
-    kvat_buf_putc(out, '\n');
+    if (engine->models && engine->models[0]) put_patterns(out, io, engine);
 }
 
 static void put_values(kvat_buf *out, const cli_io *io, const kvat_knob *knob) {
@@ -108,14 +102,11 @@ static void put_values(kvat_buf *out, const cli_io *io, const kvat_knob *knob) {
 
 static void put_knob(kvat_buf *out, const cli_io *io, const kvat_knob *knob) {
     size_t columns = cli_columns(&io->out);
-    kvat_buf values = KVAT_BUF_INIT;
-    cli_put(out, io, knob->name);
-    kvat_buf_printf(out, " (%s)", kvat_scope_word(knob->scope));
-    if (knob->help && *knob->help) {
-        kvat_buf_puts(out, ": ");
-        cli_put(out, io, knob->help);
-    }
-    kvat_buf_puts(out, "\n   ");
+    kvat_buf values = KVAT_BUF_INIT, head = KVAT_BUF_INIT;
+    kvat_buf_printf(&head, "%s (%s)", knob->name, kvat_scope_word(knob->scope));
+    if (knob->help && *knob->help) kvat_buf_printf(&head, ": %s", knob->help);
+    cli_put_wrapped_buf(out, io, &head, 0, 2);
+    kvat_buf_puts(out, "   ");
     put_values(&values, io, knob);
     if (values.length) cli_wrap(out, values.bytes, 3, 4, columns < 80 ? columns : 80);
     kvat_buf_putc(out, '\n');
@@ -144,15 +135,16 @@ static kvat_status put_knobs(kvat_buf *out, const cli_io *io, const json_t *desc
     const json_t *absent = json_object_get(describe, "absent");
     kvat_status status = kvat_knobs_parse(&knobs, json_object_get(describe, "knobs"), err);
     if (status != KVAT_OK) return status;
-    kvat_buf_puts(out, "\nSettings (* default, + tried without --sweep, ~ lossy)\n");
+    kvat_buf_putc(out, '\n');
+    cli_put_wrapped(out, io, "Settings (* default, + tried without --sweep, ~ lossy)", 0, 2);
     for (size_t i = 0; i < kvat_knobs_count(knobs); i++) put_knob(out, io, kvat_knobs_at(knobs, i));
     for (size_t i = 0; i < json_array_size(absent); i++) {
         const json_t *item = json_array_get(absent, i);
-        kvat_buf_puts(out, "not here: ");
-        cli_put(out, io, json_string_value(json_object_get(item, "name")));
-        kvat_buf_puts(out, ": ");
-        cli_put(out, io, json_string_value(json_object_get(item, "reason")));
-        kvat_buf_putc(out, '\n');
+        const char *name = json_string_value(json_object_get(item, "name"));
+        const char *reason = json_string_value(json_object_get(item, "reason"));
+        kvat_buf text = KVAT_BUF_INIT;
+        kvat_buf_printf(&text, "not here: %s: %s", name ? name : "?", reason ? reason : "?");
+        cli_put_wrapped_buf(out, io, &text, 0, 2);
     }
     kvat_knobs_free(knobs);
     return KVAT_OK;

@@ -23,15 +23,22 @@ static const cli_option options[] = {
     {.id = CLI_NOISE, .name = "noise", .group = "Machine", .help = "measure the noise of the machine, for two seconds"},
 };
 
+#define NAME_COLUMN 14
+
 static void put_row(kvat_buf *out, const char *name) {
-    kvat_buf_printf(out, "%-14s", name);
+    kvat_buf_printf(out, "%-*s", NAME_COLUMN, name);
 }
 
 static void put_text_row(kvat_buf *out, const cli_io *io, const char *name, const char *text) {
     if (!*text) return;
     put_row(out, name);
-    cli_put(out, io, text);
-    kvat_buf_putc(out, '\n');
+    cli_put_wrapped(out, io, text, NAME_COLUMN, NAME_COLUMN);
+}
+
+/** Empties `text`. */
+static void put_buf_row(kvat_buf *out, const cli_io *io, const char *name, kvat_buf *text) {
+    put_row(out, name);
+    cli_put_wrapped_buf(out, io, text, NAME_COLUMN, NAME_COLUMN);
 }
 
 static void put_size_row(kvat_buf *out, const char *name, int64_t bytes) {
@@ -43,13 +50,13 @@ static void put_size_row(kvat_buf *out, const char *name, int64_t bytes) {
 static void put_cpu(kvat_buf *out, const cli_io *io, const kvat_machine *machine) {
     put_text_row(out, io, "processor", machine->cpu_model);
     put_text_row(out, io, "features", machine->cpu_features);
-    put_row(out, "cores");
-    kvat_buf_printf(out, "%d core%s, %d thread%s, %d package%s, %d NUMA node%s", machine->cores,
+    kvat_buf text = KVAT_BUF_INIT;
+    kvat_buf_printf(&text, "%d core%s, %d thread%s, %d package%s, %d NUMA node%s", machine->cores,
                     machine->cores == 1 ? "" : "s", machine->threads, machine->threads == 1 ? "" : "s",
                     machine->packages, machine->packages == 1 ? "" : "s", machine->numa_nodes,
                     machine->numa_nodes == 1 ? "" : "s");
-    if (machine->cpu_quota > 0) kvat_buf_printf(out, ", limited to %.3g by the cgroup", machine->cpu_quota);
-    kvat_buf_putc(out, '\n');
+    if (machine->cpu_quota > 0) kvat_buf_printf(&text, ", limited to %.3g by the cgroup", machine->cpu_quota);
+    put_buf_row(out, io, "cores", &text);
     put_text_row(out, io, "governor", machine->governor);
     put_text_row(out, io, "architecture", machine->architecture);
     put_text_row(out, io, "system", machine->os);
@@ -70,41 +77,39 @@ static void put_memory(kvat_buf *out, const kvat_machine *machine) {
 }
 
 static void put_gpus(kvat_buf *out, const cli_io *io, const kvat_machine *machine) {
+    kvat_buf text = KVAT_BUF_INIT;
     for (int i = 0; i < machine->n_gpus; i++) {
-        put_row(out, "GPU");
-        cli_put(out, io, machine->gpus[i].name);
-        kvat_buf_puts(out, ", ");
-        cli_put_size(out, machine->gpus[i].memory_bytes);
-        kvat_buf_puts(out, ", driver ");
-        cli_put(out, io, machine->gpus[i].driver);
-        kvat_buf_putc(out, '\n');
+        kvat_buf_printf(&text, "%s, ", machine->gpus[i].name);
+        cli_put_size(&text, machine->gpus[i].memory_bytes);
+        kvat_buf_printf(&text, ", driver %s", machine->gpus[i].driver);
+        put_buf_row(out, io, "GPU", &text);
     }
     if (machine->n_gpus > 0) return;
-    put_row(out, "GPU");
-    kvat_buf_puts(out, "none");
-    if (*machine->gpu_note) {
-        kvat_buf_puts(out, " (");
-        cli_put(out, io, machine->gpu_note);
-        kvat_buf_putc(out, ')');
-    }
-    kvat_buf_putc(out, '\n');
+    kvat_buf_puts(&text, "none");
+    if (*machine->gpu_note) kvat_buf_printf(&text, " (%s)", machine->gpu_note);
+    put_buf_row(out, io, "GPU", &text);
 }
 
 static void put_ratio(kvat_buf *out, const char *label, double ratio) {
-    if (isfinite(ratio) && ratio >= 0) kvat_buf_printf(out, "%s%.2g %%", label, 100 * ratio);
+    if (isfinite(ratio) && ratio > 1)
+        kvat_buf_printf(out, "%sover 100 %%", label);
+    else if (isfinite(ratio) && ratio >= 0)
+        kvat_buf_printf(out, "%s%.3g %%", label, 100 * ratio);
 }
 
-static void put_noise(kvat_buf *out, const kvat_noise *noise) {
+static void put_noise(kvat_buf *out, const cli_io *io, const kvat_noise *noise) {
     double sd = fmax(noise->cpu_ratio, noise->memory_ratio);
-    put_row(out, "noise");
-    put_ratio(out, "processor ", noise->cpu_ratio);
-    put_ratio(out, ", memory ", noise->memory_ratio);
-    put_ratio(out, ", worst ", noise->worst_ratio);
-    kvat_buf_printf(out, " (%s)\n", sd < 0.03 ? "fine" : sd < 0.05 ? "usable" : "noisy: answers will take longer");
-    put_row(out, "load");
-    kvat_buf_printf(out, "%.2f", noise->load_average);
-    put_ratio(out, ", others took ", noise->foreign_cpu_ratio);
-    kvat_buf_puts(out, " of the processor\n");
+    kvat_buf text = KVAT_BUF_INIT;
+    put_ratio(&text, "processor ", noise->cpu_ratio);
+    put_ratio(&text, ", memory ", noise->memory_ratio);
+    put_ratio(&text, ", worst ", noise->worst_ratio);
+    kvat_buf_printf(&text, " (%s)", sd < 0.03 ? "fine" : sd < 0.05 ? "usable" : "noisy: answers will take longer");
+    put_buf_row(out, io, "noise", &text);
+    put_text_row(out, io, "", "how far equal short loops spread; worst: how much the slow ones exceed the usual one");
+    kvat_buf_printf(&text, "%.2f", noise->load_average);
+    put_ratio(&text, ", others took ", noise->foreign_cpu_ratio);
+    kvat_buf_puts(&text, " of the processor");
+    put_buf_row(out, io, "load", &text);
 }
 
 static void put_versions(kvat_buf *out) {
@@ -145,7 +150,7 @@ static kvat_status info(cli_context *context, kvat_error *err) {
     put_cpu(&text, context->io, &machine);
     put_memory(&text, &machine);
     put_gpus(&text, context->io, &machine);
-    if (with_noise) put_noise(&text, &noise);
+    if (with_noise) put_noise(&text, context->io, &noise);
     cli_next(context->io, with_noise ? "Next: kvat engines" : "Next: kvat info --noise, kvat engines");
     return cli_out_buf(context->io, &text, err);
 }

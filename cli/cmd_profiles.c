@@ -57,6 +57,24 @@ static void put_column(kvat_buf *out, kvat_buf *cell, size_t columns) {
     cli_buf_drop(out, cell);
 }
 
+enum { table_columns = 70 };
+
+/** Name, lengths and weights below each other, where a row has no room. */
+static void put_list_paragraph(kvat_buf *out, const cli_io *io, const kvat_profile *profile) {
+    kvat_buf text = KVAT_BUF_INIT;
+    cli_put_wrapped(out, io, profile->name, 0, 2);
+    kvat_buf_puts(&text, "prompts ");
+    put_lengths(&text, profile, false);
+    kvat_buf_puts(&text, ", outputs ");
+    put_lengths(&text, profile, true);
+    kvat_buf_puts(out, "  ");
+    cli_put_wrapped_buf(out, io, &text, 2, 4);
+    kvat_buf_puts(&text, "TTFT / decode / memory ");
+    put_weights(&text, profile);
+    kvat_buf_puts(out, "  ");
+    cli_put_wrapped_buf(out, io, &text, 2, 4);
+}
+
 static void put_list_row(kvat_buf *out, const kvat_profile *profile) {
     kvat_buf cell = KVAT_BUF_INIT;
     kvat_buf_puts(&cell, profile->name);
@@ -86,14 +104,16 @@ static void put_cells(kvat_buf *out, const kvat_profile *profile) {
 }
 
 static void put_profile(kvat_buf *out, const cli_io *io, const kvat_profile *profile) {
-    cli_put(out, io, profile->name);
-    if (profile->description && *profile->description) {
-        kvat_buf_puts(out, ": ");
-        cli_put(out, io, profile->description);
-    }
-    kvat_buf_puts(out, "\n\nTTFT / decode / memory weigh ");
-    put_weights(out, profile);
-    kvat_buf_printf(out, " per cent\nruns           %lld\nwarm-up        %lld\n", (long long)profile->runs,
+    kvat_buf text = KVAT_BUF_INIT;
+    kvat_buf_puts(&text, profile->name);
+    if (profile->description && *profile->description) kvat_buf_printf(&text, ": %s", profile->description);
+    cli_put_wrapped_buf(out, io, &text, 0, 2);
+    kvat_buf_puts(&text, "TTFT / decode / memory weigh ");
+    put_weights(&text, profile);
+    kvat_buf_puts(&text, " per cent");
+    kvat_buf_putc(out, '\n');
+    cli_put_wrapped_buf(out, io, &text, 0, 2);
+    kvat_buf_printf(out, "runs           %lld\nwarm-up        %lld\n", (long long)profile->runs,
                     (long long)profile->warmup);
     put_limit(out, "memory limit", profile->limit_memory_bytes, kvat_put_bytes);
     put_limit(out, "TTFT limit", profile->limit_ttft_ns, kvat_put_duration);
@@ -125,11 +145,15 @@ static kvat_status list_json(cli_io *io, kvat_error *err) {
 static kvat_status list_text(cli_io *io, kvat_error *err) {
     kvat_buf text = KVAT_BUF_INIT;
     kvat_status status = KVAT_OK;
-    kvat_buf_puts(&text, "profile       prompt tokens       output       TTFT / decode / memory\n");
+    const bool narrow = cli_columns(&io->out) < table_columns;
+    if (!narrow) kvat_buf_puts(&text, "profile       prompt tokens       output       TTFT / decode / memory\n");
     for (size_t i = 0; status == KVAT_OK && i < kvat_profile_builtin_count(); i++) {
         kvat_profile *profile = NULL;
         status = kvat_profile_builtin(&profile, kvat_profile_builtin_name(i), err);
-        if (status == KVAT_OK) put_list_row(&text, profile);
+        if (status == KVAT_OK && narrow)
+            put_list_paragraph(&text, io, profile);
+        else if (status == KVAT_OK)
+            put_list_row(&text, profile);
         kvat_profile_free(profile);
     }
     if (status == KVAT_OK) cli_next(io, "Next: kvat tune MODEL --profile NAME");

@@ -51,6 +51,30 @@ typedef struct listing {
     size_t n;
 } listing;
 
+enum { model_column = 69, below_column = 6 };
+
+/** No room for the table, the head of its last column included. */
+static bool narrow(const cli_io *io) {
+    return cli_columns(&io->out) < model_column + strlen("model");
+}
+
+/** Below each other, where a row has no room. */
+static void put_run_paragraph(listing *l, const kvat_run_record *run) {
+    kvat_buf text = KVAT_BUF_INIT;
+    kvat_buf_printf(&text, "run %lld, %s, %s, %lld trial%s, %s, %s, %s", (long long)run->id,
+                    run->created_utc && *run->created_utc ? run->created_utc : "(simulated)",
+                    kvat_run_state_word(run->state), (long long)run->trials, run->trials == 1 ? "" : "s",
+                    run->engine_name, run->profile_name, run->model_name);
+    cli_put_wrapped_buf(&l->text, l->context->io, &text, 0, 4);
+}
+
+/** A name that does not fit goes on below, never cut: it is what tells runs apart. */
+static void put_model(kvat_buf *out, const cli_io *io, const char *name) {
+    bool fits = model_column + kvat_text_width(name) <= cli_columns(&io->out);
+    if (!fits) kvat_buf_puts(out, "\n      ");
+    cli_put_wrapped(out, io, name, fits ? model_column : below_column, below_column);
+}
+
 static void put_run(listing *l, const kvat_run_record *run) {
     const cli_io *io = l->context->io;
     kvat_buf *out = &l->text;
@@ -62,8 +86,7 @@ static void put_run(listing *l, const kvat_run_record *run) {
     kvat_buf_putc(out, ' ');
     cli_put_fitted(out, io, run->profile_name, 11);
     kvat_buf_putc(out, ' ');
-    cli_put(out, io, run->model_name);
-    kvat_buf_putc(out, '\n');
+    put_model(out, io, run->model_name ? run->model_name : "");
 }
 
 static json_t *run_json(const kvat_run_record *run, const char *directory) {
@@ -78,6 +101,8 @@ static bool list_run(void *user, const kvat_run_record *run) {
     listing *l = user;
     if (l->context->io->json)
         cli_json_append(&l->list, run_json(run, l->directory));
+    else if (narrow(l->context->io))
+        put_run_paragraph(l, run);
     else
         put_run(l, run);
     l->n++;
@@ -101,7 +126,8 @@ static kvat_status list(cli_context *context, size_t first, kvat_error *err) {
     const cli_args *args = context->args;
     listing l = {.context = context, .named = args->n_words > first + 1, .list = json_array()};
     kvat_status status = KVAT_OK;
-    kvat_buf_puts(&l.text, " run  measured             state      trials  engine     profile     model\n");
+    if (!narrow(context->io))
+        kvat_buf_puts(&l.text, " run  measured             state      trials  engine     profile     model\n");
     if (args->n_words <= first) status = list_folder(&l, cli_default_folder, err);
     for (size_t i = first; status == KVAT_OK && i < args->n_words; i++) status = list_folder(&l, args->words[i], err);
     if (status == KVAT_OK && (l.n > 0 || context->io->json))
@@ -166,8 +192,7 @@ static json_t *shown_json(const kvat_run_record *run, const char *directory) {
 
 static void put_field(kvat_buf *out, const cli_io *io, const char *name, const char *text) {
     kvat_buf_printf(out, "%-15s", name);
-    cli_put(out, io, text && *text ? text : "-");
-    kvat_buf_putc(out, '\n');
+    cli_put_wrapped(out, io, text && *text ? text : "-", 15, 15);
 }
 
 static void put_shown(kvat_buf *out, const cli_io *io, const kvat_run_record *run) {

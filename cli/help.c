@@ -56,6 +56,19 @@ void cli_wrap(kvat_buf *out, const char *text, size_t at, size_t indent, size_t 
     }
 }
 
+void cli_put_wrapped(kvat_buf *out, const cli_io *io, const char *text, size_t at, size_t indent) {
+    kvat_buf shown = KVAT_BUF_INIT;
+    cli_put(&shown, io, text);
+    if (shown.length) cli_wrap(out, shown.bytes, at, indent, cli_columns(&io->out));
+    kvat_buf_putc(out, '\n');
+    cli_buf_drop(out, &shown);
+}
+
+void cli_put_wrapped_buf(kvat_buf *out, const cli_io *io, kvat_buf *text, size_t at, size_t indent) {
+    cli_put_wrapped(out, io, text->length ? text->bytes : "", at, indent);
+    cli_buf_drop(out, text);
+}
+
 static void put_heading(kvat_buf *out, const cli_stream *stream, const char *text) {
     kvat_buf_putc(out, '\n');
     cli_put_sgr(out, stream, "1", text);
@@ -111,10 +124,19 @@ static bool list_option(void *user, const cli_option *option) {
     return true;
 }
 
+/** A command that goes on below ends its line as in a shell: it is no explanation, and can be pasted. */
+static void put_command(kvat_buf *out, const char *command, size_t columns) {
+    kvat_buf wrapped = KVAT_BUF_INIT;
+    cli_wrap(&wrapped, command, 2, 4, columns - 2);
+    for (const char *at = wrapped.length ? wrapped.bytes : ""; *at; at++)
+        kvat_buf_puts(out, *at == '\n' ? " \\\n" : (char[]){*at, '\0'});
+    cli_buf_drop(out, &wrapped);
+}
+
 static void put_examples(kvat_buf *out, const cli_example *examples, size_t columns) {
     for (; examples->command; examples++) {
         kvat_buf_puts(out, "  ");
-        cli_wrap(out, examples->command, 2, 6, columns);
+        put_command(out, examples->command, columns);
         kvat_buf_puts(out, "\n      ");
         cli_wrap(out, examples->meaning, 6, 6, columns);
         kvat_buf_putc(out, '\n');

@@ -61,6 +61,34 @@ def test_help_fits_40_columns_but_for_words_that_cannot_be_broken(command: str) 
         assert len(line) <= 40 or " " not in line.strip(), line
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80])
+@pytest.mark.parametrize(
+    "command",
+    [["profiles"], ["profiles", "show", "rag"], ["info", "--noise"], ["engines", "--model", SURFACE], ["runs", "list"], ["runs", "show"]],
+)
+def test_lists_fit_the_columns(tmp_path: Path, command: list, columns: int) -> None:
+    if command[0] == "runs":
+        assert kvat("tune", SURFACE, "--profile", "ci-micro", "--trials", "3", cwd=tmp_path).code in (0, 6)
+    result = kvat(*command, cwd=tmp_path, env=environment(COLUMNS=str(columns)))
+    assert result.code == 0
+    for line in result.out.splitlines():
+        assert len(line) <= columns or len(line.split()[-1]) > columns - 16, line  # a word that cannot be broken
+
+
+def test_a_command_that_goes_on_below_is_no_explanation() -> None:
+    lines = kvat("--help", env=environment(COLUMNS="40")).out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("  kvat compare "))
+    assert lines[at].endswith(" \\")
+    assert re.match(r"    \S", lines[at + 1])
+    assert "      fail a build on a real regression" in lines
+
+
+def test_noise_is_readable() -> None:
+    shown = kvat("info", "--noise").out
+    assert not re.search(r"\de\+|\d{4,} %", shown)
+    assert "worst:" in shown
+
+
 def test_every_command_of_the_table_is_listed(table: dict) -> None:
     assert [command["name"] for command in table["commands"]] == COMMANDS
     overview = kvat("--help").out
