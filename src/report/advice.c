@@ -27,11 +27,13 @@ const char *kvat__winner_word(const kvat__view *view) {
     return view->winner == view->best ? "best so far" : "for now";
 }
 
-static bool has_word(const json_t *argv, const char *wanted) {
+static bool has_option(const json_t *argv, const char *wanted) {
     size_t i;
     json_t *word;
     json_array_foreach((json_t *)argv, i, word) {
-        if (json_is_string(word) && strcmp(json_string_value(word), wanted) == 0) return true;
+        const char *text = json_is_string(word) ? json_string_value(word) : "";
+        size_t n = strlen(wanted);
+        if (strncmp(text, wanted, n) == 0 && (text[n] == '\0' || text[n] == '=')) return true;
     }
     return false;
 }
@@ -43,7 +45,7 @@ void kvat__say_again(kvat_buf *out, const kvat__view *view) {
         kvat_buf_puts(out, "kvat tune MODEL");
     else
         kvat__say_command(out, view);
-    if (!has_word(argv, "--fresh")) kvat_buf_puts(out, " --fresh");
+    if (!has_option(argv, "--fresh")) kvat_buf_puts(out, " --fresh");
 }
 
 void kvat__say_next(kvat_buf *out, const kvat__view *view) {
@@ -60,7 +62,8 @@ void kvat__say_next(kvat_buf *out, const kvat__view *view) {
         kvat__say_again(out, view);
         break;
     case KVAT__MORE_TIME:
-        kvat_buf_puts(out, "Next: the same command with a larger --time");
+        kvat_buf_printf(out, "Next: the same command with a larger %s",
+                        has_option(json_object_get(outcome->request, "argv"), "--trials") ? "--trials" : "--time");
         if (outcome->n_race > 0) kvat_buf_puts(out, " goes on from here");
         break;
     }

@@ -226,6 +226,20 @@ static void advice_follows_the_cause(void **state) {
     }
 }
 
+static void a_budget_of_trials_is_raised_by_trials(void **state) {
+    (void)state;
+    static const char *const words[] = {"--trials", "--trials=9"};
+    for (size_t i = 0; i < 2; i++) {
+        kvat_outcome *outcome = sample_outcome(SAMPLE_BEST_SO_FAR);
+        kvat_buf text = KVAT_BUF_INIT;
+        json_array_append_new(json_object_get(outcome->request, "argv"), json_string(words[i]));
+        assert_int_equal(kvat_report_markdown(&text, outcome, NULL), KVAT_OK);
+        expect(&text, "larger \\-\\-trials", "larger \\-\\-time");
+        kvat_buf_clear(&text);
+        kvat_outcome_free(outcome);
+    }
+}
+
 /* Bytes of Markdown and of HTML that hold the command of a snippet, for an engine with snippets and one without. */
 static void snippets_are_offered_where_there_are_some(void **state) {
     (void)state;
@@ -367,6 +381,7 @@ int main(void) {
         cmocka_unit_test(warnings_stand_at_the_head),
         cmocka_unit_test(an_interval_that_says_nothing_is_no_number),
         cmocka_unit_test(advice_follows_the_cause),
+        cmocka_unit_test(a_budget_of_trials_is_raised_by_trials),
         cmocka_unit_test(snippets_are_offered_where_there_are_some),
         cmocka_unit_test(nothing_undecided_is_called_a_winner),
         cmocka_unit_test(a_default_never_measured_is_told),
