@@ -105,8 +105,21 @@ static int64_t memory_mib(const json_t *figures) {
 }
 
 /* A container's limit is on the host's memory: a peak of devices, or of who knows which, says nothing about that. */
-static void put_resources(kvat_buf *out, const json_t *plan, const json_t *figures) {
-    long long mib = kvat__memory_of_plan(plan) == KVAT__MEMORY_HOST ? memory_mib(figures) : 0;
+static long long limit_mib(const json_t *plan, const kvat_snippet_target *target) {
+    return kvat__memory_of_plan(plan) == KVAT__MEMORY_HOST ? memory_mib(kvat__figures_of(plan, target->settings)) : 0;
+}
+
+/* llama-server keeps the states of earlier prompts in the host's memory, so a limit made of a peak without them would
+ * kill it after a few requests. */
+static void put_no_prompt_cache(kvat_buf *out, long long mib) {
+    if (mib <= 0) return;
+    kvat_buf_puts(out,
+                  "            # --cache-ram 0: the limit below is the peak measured and a tenth; the server's prompt "
+                  "cache would outgrow it.\n");
+    put_k8s_variable(out, "LLAMA_ARG_CACHE_RAM", "0");
+}
+
+static void put_resources(kvat_buf *out, long long mib) {
     if (mib > 0)
         kvat_buf_printf(out,
                         "          resources:\n            requests:\n              memory: \"%lldMi\"\n"
@@ -119,6 +132,7 @@ kvat_status kvat__llamacpp_put_k8s(kvat_buf *out, const json_t *plan, const kvat
     kvat__settings settings;
     kvat_status status = kvat__llamacpp_settings(&settings, plan, target, err);
     if (status != KVAT_OK) return status;
+    const long long mib = limit_mib(plan, target);
     kvat__llamacpp_header(out, plan, target, "#", "A Kubernetes Deployment of llama-server");
     kvat_buf_puts(out,
                   "# Put in the image whose entry point is the llama-server build measured above, and the volume with "
@@ -132,8 +146,9 @@ kvat_status kvat__llamacpp_put_k8s(kvat_buf *out, const json_t *plan, const kvat
                   "          image: llama-server:as-measured\n          ports:\n            - containerPort: 8080\n"
                   "          env:\n");
     put_variables(out, plan, &settings, put_k8s_variable);
+    put_no_prompt_cache(out, mib);
     put_arguments(out, &settings, "          args: [");
-    put_resources(out, plan, kvat__figures_of(plan, target->settings));
+    put_resources(out, mib);
     kvat_buf_puts(out,
                   "          volumeMounts:\n            - name: model\n              mountPath: /models/model.gguf\n"
                   "              subPath: ");
