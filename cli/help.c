@@ -177,7 +177,7 @@ void cli_help_command(kvat_buf *out, const cli_command *command, const cli_strea
 static const cli_example overview_examples[] = {
     {"kvat tune model.gguf --profile rag", "find the fastest settings for long prompts, and confirm them"},
     {"kvat tune synthetic:gpt2 --profile ci-micro", "the same without any weights, in under three minutes"},
-    {"kvat apply kvat_results/best_plan.json --print-snippet", "the command line to paste"},
+    {"kvat apply kvat_results/best_plan.json --print-snippet", "a start script for the server"},
     {"kvat compare old/best_plan.json new/best_plan.json --gate ttft=5%", "fail a build on a real regression"},
     {"kvat verify kvat_results/best_plan.json", "is it still the best here, after an update say?"},
     {NULL, NULL},
