@@ -10,7 +10,7 @@
 #include "kvat/units.h"
 
 static const cli_example examples[] = {
-    {"kvat apply kvat_results/best_plan.json --print-snippet", "the command line or file to paste, on stdout"},
+    {"kvat apply kvat_results/best_plan.json --print-snippet", "a start script for the server, on stdout"},
     {"kvat apply best_plan.json --format preset -o preset.ini", "another format, to a file"},
     {"kvat apply best_plan.json --free-memory 8GiB --context 4096", "what would hold on another machine"},
     {NULL, NULL},
@@ -32,7 +32,7 @@ static const cli_option options[] = {
     {.id = CLI_PRINT_SNIPPET,
      .name = "print-snippet",
      .group = "What is written",
-     .help = "print the snippet, ready to use"},
+     .help = "print the snippet: a start script, or the file of --format"},
     {.id = CLI_FORMAT,
      .letter = 'f',
      .name = "format",
@@ -211,6 +211,12 @@ static void say_rule(const applying *a) {
     kvat_buf_clear(&text);
 }
 
+/** Whoever uses an unfinished search's answer should know. */
+static void warn_undecided(const applying *a) {
+    const char *undecided = kvat_plan_undecided(a->plan);
+    if (undecided) cli_warn(a->context->io, "this plan is not decided: %s", undecided);
+}
+
 /** Rules that could not be evaluated are named with -v: they do not fire. */
 static void say_conditions(const applying *a) {
     const cli_io *io = a->context->io;
@@ -324,10 +330,11 @@ static kvat_status show_json(const applying *a, const char *format, const kvat_b
         "context_tokens", seen->context_tokens >= 0 ? json_integer(seen->context_tokens) : json_null(),
         "engine_version", cli_json_text(seen->engine_version), "settings_known", seen->knobs != NULL);
     json_t *document =
-        json_pack("{s:s, s:s, s:O, s:o, s:O?, s:o, s:o, s:o, s:o}", "format", "kvat-apply/1", "engine", a->engine,
-                  "settings", a->settings, "rule_index", rule ? json_integer(a->rule) : json_null(), "rule", rule,
-                  "advice", cli_json_text(a->advice), "conditions", conditions, "snippet_format",
-                  cli_json_text(snippet->bytes ? format : NULL), "snippet", cli_json_text(snippet->bytes));
+        json_pack("{s:s, s:s, s:o, s:O, s:o, s:O?, s:o, s:o, s:o, s:o}", "format", "kvat-apply/1", "engine", a->engine,
+                  "decision", cli_json_text(member_text(a->plan, "decision")), "settings", a->settings, "rule_index",
+                  rule ? json_integer(a->rule) : json_null(), "rule", rule, "advice", cli_json_text(a->advice),
+                  "conditions", conditions, "snippet_format", cli_json_text(snippet->bytes ? format : NULL), "snippet",
+                  cli_json_text(snippet->bytes));
     return cli_out_json(a->context->io, document, err);
 }
 
@@ -371,6 +378,7 @@ static kvat_status apply(cli_context *context, kvat_error *err) {
     if (status == KVAT_OK) status = kvat_plan_resolve(&a.settings, &a.rule, &a.advice, a.plan, &a.conditions, err);
     if (status == KVAT_OK) {
         say_conditions(&a);
+        warn_undecided(&a);
         say_rule(&a);
         status = deliver(&a, err);
     }

@@ -19,7 +19,9 @@ static const char *const about[] = {
     "Plans are measured at different times, so the spread between such times is part of every interval; a regression "
     "is "
     "called one only when the whole interval is beyond the gate. Plans of different machines, models or workloads are "
-    "not comparable: exit 6.",
+    "not comparable: exit 6. The figures of a plan that is not decided hold, so a sure regression is one there too, "
+    "but "
+    "no gate is passed with it: exit 6.",
     NULL,
 };
 
@@ -134,11 +136,29 @@ static void put_reason(kvat_buf *out, const cli_io *io, const kvat_comparison *c
     cli_buf_drop(out, &text);
 }
 
+/** Which of the two is not decided; NULL: neither. */
+static const char *undecided_of(const kvat_comparison *comparison) {
+    static const char *const which[2][2] = {{NULL, "NEW is not decided"},
+                                            {"BASE is not decided", "BASE and NEW are not decided"}};
+    return which[comparison->base_undecided][comparison->candidate_undecided];
+}
+
+static void put_undecided(kvat_buf *out, const cli_io *io, const kvat_comparison *comparison) {
+    const char *which = undecided_of(comparison);
+    kvat_buf text = KVAT_BUF_INIT;
+    if (!which) return;
+    kvat_buf_printf(&text, "%s: another configuration may be the answer, so no gate is passed.", which);
+    cli_wrap(out, text.length ? text.bytes : "", 0, 2, cli_columns(&io->out));
+    kvat_buf_putc(out, '\n');
+    cli_buf_drop(out, &text);
+}
+
 static kvat_status show_table(cli_io *io, const kvat_comparison *comparison, kvat_error *err) {
     kvat_buf text = KVAT_BUF_INIT;
     bool narrow = cli_columns(&io->out) < 78;
     for (size_t i = 0; i < comparison->n_items; i++) put_row(&text, &comparison->items[i], io->unicode, narrow);
     if (comparison->same_settings) kvat_buf_puts(&text, "Both have the same settings.\n");
+    put_undecided(&text, io, comparison);
     put_reason(&text, io, comparison);
     return cli_out_buf(io, &text, err);
 }
@@ -157,9 +177,10 @@ static json_t *item_json(const kvat_difference *item) {
 static json_t *comparison_json(const kvat_comparison *comparison) {
     json_t *items = json_array();
     for (size_t i = 0; i < comparison->n_items; i++) cli_json_append(&items, item_json(&comparison->items[i]));
-    return json_pack("{s:s, s:b, s:o, s:b, s:b, s:o}", "format", "kvat-compare/1", "comparable", comparison->comparable,
-                     "reason", cli_json_text(comparison->reason), "same_settings", comparison->same_settings,
-                     "gate_failed", comparison->gate_failed, "items", items);
+    return json_pack("{s:s, s:b, s:b, s:b, s:o, s:b, s:b, s:o}", "format", "kvat-compare/1", "comparable",
+                     comparison->comparable, "base_undecided", comparison->base_undecided, "candidate_undecided",
+                     comparison->candidate_undecided, "reason", cli_json_text(comparison->reason), "same_settings",
+                     comparison->same_settings, "gate_failed", comparison->gate_failed, "items", items);
 }
 
 /* ---- JUnit ---- */
@@ -181,19 +202,24 @@ static void put_case(kvat_buf *out, const kvat_difference *item) {
     cli_buf_drop(out, &text);
 }
 
+static void put_skipped(kvat_buf *out, const char *name, const char *reason) {
+    kvat_buf_printf(out, "    <testcase classname=\"kvat.compare\" name=\"%s\"><skipped message=\"", name);
+    kvat_escape_html(out, reason);
+    kvat_buf_puts(out, "\"/></testcase>\n");
+}
+
 static void put_junit(kvat_buf *out, const kvat_comparison *comparison) {
-    size_t failures = 0, tests = comparison->comparable ? comparison->n_items : 1;
+    const char *undecided = undecided_of(comparison);
+    size_t failures = 0, cases = comparison->comparable ? comparison->n_items : 0;
+    int skipped = (comparison->comparable ? 0 : 1) + (undecided ? 1 : 0);
     for (size_t i = 0; i < comparison->n_items; i++) failures += comparison->items[i].worse_beyond_gate;
     kvat_buf_printf(out,
                     "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"kvat compare\" "
                     "tests=\"%zu\" failures=\"%zu\" errors=\"0\" skipped=\"%d\">\n",
-                    tests, failures, comparison->comparable ? 0 : 1);
-    for (size_t i = 0; comparison->comparable && i < comparison->n_items; i++) put_case(out, &comparison->items[i]);
-    if (!comparison->comparable) {
-        kvat_buf_puts(out, "    <testcase classname=\"kvat.compare\" name=\"comparable\"><skipped message=\"");
-        kvat_escape_html(out, comparison->reason);
-        kvat_buf_puts(out, "\"/></testcase>\n");
-    }
+                    cases + (size_t)skipped, failures, skipped);
+    for (size_t i = 0; i < cases; i++) put_case(out, &comparison->items[i]);
+    if (!comparison->comparable) put_skipped(out, "comparable", comparison->reason);
+    if (undecided) put_skipped(out, "decided", undecided);
     kvat_buf_puts(out, "  </testsuite>\n</testsuites>\n");
 }
 
@@ -223,9 +249,12 @@ static kvat_status find_subjects(const char **base, const char **candidate, cons
     return status == KVAT_OK ? cli_subject(candidate, args, second, CLI_CANDIDATE, "NEW", err) : status;
 }
 
-static kvat_status verdict(const kvat_comparison *comparison, kvat_error *err) {
+static kvat_status verdict(const cli_args *args, const kvat_comparison *comparison, kvat_error *err) {
+    const char *undecided = undecided_of(comparison);
     if (!comparison->comparable) return kvat_fail(err, KVAT_ERR_PARTIAL, "not comparable: %s", comparison->reason);
     if (comparison->gate_failed) return kvat_fail(err, KVAT_ERR_GATE, "a regression beyond the gate");
+    if (undecided && cli_has(args, CLI_GATE))
+        return kvat_fail(err, KVAT_ERR_PARTIAL, "the gate is not passed: %s", undecided);
     return KVAT_OK;
 }
 
@@ -233,7 +262,7 @@ static kvat_status show(const cli_context *context, const kvat_comparison *compa
     kvat_status status = context->io->json ? cli_out_json(context->io, comparison_json(comparison), err)
                                            : show_table(context->io, comparison, err);
     if (status == KVAT_OK) status = write_junit(context, comparison, err);
-    return status == KVAT_OK ? verdict(comparison, err) : status;
+    return status == KVAT_OK ? verdict(context->args, comparison, err) : status;
 }
 
 static kvat_status compare(cli_context *context, kvat_error *err) {

@@ -30,6 +30,9 @@ KVAT_EXTERN kvat_status kvat_plan_make(json_t **out, const kvat_outcome *outcome
 KVAT_EXTERN kvat_status kvat_plan_check(const json_t *plan, kvat_error *err);
 /** kvat_json_read_file() + kvat_plan_check(). New reference. */
 KVAT_EXTERN kvat_status kvat_plan_read(json_t **out, const char *path, kvat_error *err);
+/** NULL where the run behind a checked plan was decided; else what its settings are instead, as half a sentence:
+ * "the best so far, not confirmed as the best". */
+KVAT_EXTERN const char *kvat_plan_undecided(const json_t *plan);
 
 /*
  * Fallback rules, each from measured trials, in order of test:
@@ -100,11 +103,12 @@ typedef struct kvat_difference {
 } kvat_difference;
 typedef struct kvat_comparison {
     bool comparable;
-    char reason[256]; /**< why not, or what limits it */
+    bool base_undecided, candidate_undecided; /**< then its figures hold, but another configuration may be the answer */
+    char reason[256];                         /**< why not, or what limits it */
     bool same_settings;
     kvat_difference items[4];
     size_t n_items;
-    bool gate_failed;
+    bool gate_failed; /**< false is a pass only where both are decided */
 } kvat_comparison;
 /** KVAT_OK also when not comparable (different machine, model, workload: `comparable` false). */
 KVAT_EXTERN kvat_status kvat_plan_compare(kvat_comparison *out, const json_t *base, const json_t *candidate,

@@ -224,6 +224,8 @@ kvat_status kvat_plan_compare(kvat_comparison *out, const json_t *base, const js
     if (status == KVAT_OK) status = kvat_plan_check(candidate, err);
     if (status != KVAT_OK) return status;
     const char *reason = why_not(base, candidate);
+    result.base_undecided = kvat_plan_undecided(base) != NULL;
+    result.candidate_undecided = kvat_plan_undecided(candidate) != NULL;
     result.same_settings = same(json_object_get(base, "settings"), json_object_get(candidate, "settings"));
     if (reason) {
         snprintf(result.reason, sizeof result.reason, "%s", reason);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kvat/stats.h"
 #include "kvat/units.h"
 #include "llamacpp.h"
 
@@ -184,18 +185,50 @@ static void put_measured_line(kvat_buf *out, const json_t *figures, const char *
         kvat_put_bytes(&text, peak);
     }
     put_made_line(out, mark, "measured", &text);
+    if (peak > 0)
+        put_line(out, mark, "",
+                 "no prompt cache is in that peak: llama-server's own grows with distinct prompts, up to "
+                 "--cache-ram");
 }
 
+/* Of an interval too wide for its ends to mean anything: on which side of the baseline it is, when that is known. */
+static void put_score(kvat_buf *out, kvat_interval ratio) {
+    if (!kvat_interval_too_wide(ratio))
+        kvat_buf_printf(out, "score %.0f to %.0f", 100 * ratio.low, 100 * ratio.high);
+    else if (ratio.low > 1)
+        kvat_buf_printf(out, "score beyond %.0f", 100 * ratio.low);
+    else if (ratio.high < 1)
+        kvat_buf_printf(out, "score below %.0f", 100 * ratio.high);
+    else
+        kvat_buf_puts(out, "cannot tell the score");
+}
+
+static const char *baseline_of(const json_t *gain) {
+    bool is_default = strcmp(kvat__text_of(gain, "against"), "default") == 0;
+    return is_default ? "engine's default" : "first other configuration that works";
+}
+
+/* A run that was not decided confirmed nothing, however good its pairs look. */
 static void put_against_line(kvat_buf *out, const json_t *plan, const char *mark) {
-    const json_t *gain = json_object_get(plan, "gain");
-    const json_t *ratio = json_object_get(gain, "score_ratio");
-    double low = json_number_value(json_object_get(ratio, "low"));
-    double high = json_number_value(json_object_get(ratio, "high"));
+    const json_t *gain = json_object_get(plan, "gain"), *score = json_object_get(gain, "score_ratio");
+    kvat_interval ratio = {json_number_value(json_object_get(score, "value")),
+                           json_number_value(json_object_get(score, "low")),
+                           json_number_value(json_object_get(score, "high"))};
+    long long pairs = json_integer_value(json_object_get(gain, "pairs"));
     kvat_buf text = KVAT_BUF_INIT;
-    if (low > 0 && high > 0 && high < 1e6)
-        kvat_buf_printf(&text, "score %.0f to %.0f where the %s is 100, from %lld fresh pairs", 100 * low, 100 * high,
-                        kvat__text_of(gain, "against"), (long long)json_integer_value(json_object_get(gain, "pairs")));
-    put_made_line(out, mark, low > 1 ? "confirmed" : "compared", &text);
+    if (ratio.low > 0 && ratio.high > 0) {
+        put_score(&text, ratio);
+        kvat_buf_printf(&text, " where the %s is 100, from %lld fresh pair%s", baseline_of(gain), pairs,
+                        pairs == 1 ? "" : "s");
+    }
+    put_made_line(out, mark, ratio.low > 1 && !kvat_plan_undecided(plan) ? "confirmed" : "compared", &text);
+}
+
+static void put_undecided_lines(kvat_buf *out, const json_t *plan, bool of_rule, const char *mark) {
+    const char *undecided = kvat_plan_undecided(plan);
+    if (!undecided) return;
+    kvat_buf_printf(out, "%s   not decided: %s%s\n", mark, of_rule ? "the plan's own settings are " : "", undecided);
+    put_line(out, mark, "why", kvat__text_of(plan, "why"));
 }
 
 void kvat__llamacpp_header(kvat_buf *out, const json_t *plan, const kvat_snippet_target *target, const char *mark,
@@ -205,6 +238,7 @@ void kvat__llamacpp_header(kvat_buf *out, const json_t *plan, const kvat_snippet
     put_engine_line(out, plan, mark);
     put_workload_line(out, plan, mark);
     put_settings_line(out, plan, target, mark);
+    put_undecided_lines(out, plan, by_rule(plan, target), mark);
     put_measured_line(out, kvat__figures_of(plan, target->settings), mark);
     if (!by_rule(plan, target)) put_against_line(out, plan, mark);
     if (json_is_true(json_object_get(plan, "lossy")))

@@ -124,11 +124,22 @@ static kvat_status check_fallback(kvat_json_at plan, kvat_error *err) {
     return status;
 }
 
+/* A word that nobody knows must not pass for a decision. */
+static kvat_status check_decision(kvat_json_at plan, kvat_error *err) {
+    const char *word = NULL;
+    kvat_status status = kvat_json_get_string(&word, plan, "decision", false, err);
+    if (status != KVAT_OK || !word) return status;
+    for (int i = KVAT_DECISION_WINNER; i <= KVAT_DECISION_INFEASIBLE; i++)
+        if (strcmp(word, kvat_decision_word((kvat_decision)i)) == 0) return KVAT_OK;
+    return kvat_fail(err, KVAT_ERR_DATA, "decision: expected winner, default, undecided or infeasible");
+}
+
 kvat_status kvat_plan_check(const json_t *plan, kvat_error *err) {
     kvat_json_at at = {plan, "plan"};
     int64_t number = 0;
     if (!json_is_object(plan)) return kvat_fail(err, KVAT_ERR_DATA, "plan: expected an object");
     kvat_status status = check_format(at, err);
+    if (status == KVAT_OK) status = check_decision(at, err);
     if (status == KVAT_OK) status = check_named(at, "engine", "engine", err);
     if (status == KVAT_OK) status = check_named(at, "model", "model", err);
     if (status == KVAT_OK) status = check_named(at, "profile", "profile", err);
@@ -140,6 +151,14 @@ kvat_status kvat_plan_check(const json_t *plan, kvat_error *err) {
     if (status == KVAT_OK) status = check_figures(at, err);
     if (status == KVAT_OK) status = check_fallback(at, err);
     return status;
+}
+
+const char *kvat_plan_undecided(const json_t *plan) {
+    if (strcmp(kvat__text_of(plan, "decision"), kvat_decision_word(KVAT_DECISION_UNDECIDED)) != 0) return NULL;
+    const json_t *changed = json_object_get(plan, "changed");
+    bool is_default = json_is_object(changed) && json_object_size(changed) == 0;
+    return is_default ? "the engine's default for now, nothing was confirmed to beat it"
+                      : "the best so far, not confirmed as the best";
 }
 
 kvat_status kvat_plan_read(json_t **out, const char *path, kvat_error *err) {

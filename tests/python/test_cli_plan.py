@@ -208,6 +208,30 @@ def test_advice_comes_beside_the_rule_whose_settings_are_used(tmp_path: Path) ->
     assert "used instead" not in only
 
 
+@pytest.mark.parametrize(
+    ("decision", "said"),
+    [("winner", ""), ("default", ""), ("undecided", "this plan is not decided: the best so far, not confirmed as the best")],
+)
+def test_a_plan_that_is_not_decided_is_applied_with_a_warning(decision: str, said: str, tmp_path: Path) -> None:
+    plan = write(tmp_path / "plan.json", decision=decision, why="not decided: 61 % sure")
+    for options in ([], ["--print-snippet"], ["--json"], ["--quiet"]):
+        result = kvat("apply", plan, *options, *HERE)
+        assert result.code == 0
+        assert ("warning" in result.err) == bool(said)
+        assert said in " ".join(result.err.split())
+    assert json.loads(kvat("apply", plan, "--json", *HERE).out)["decision"] == decision
+    for name in ("llama-server", "preset", "compose", "k8s"):
+        snippet = kvat("apply", plan, "--format", name, *HERE).out
+        assert ("not decided: the best so far, not confirmed as the best" in snippet) == bool(said)
+
+
+def test_the_help_does_not_tell_to_paste_a_script_that_ends_the_shell() -> None:
+    for arguments in (["--help"], ["apply", "--help"]):
+        said = kvat(*arguments).out
+        assert "paste" not in said
+        assert "a start script for the server" in said
+
+
 def test_a_snippet_is_all_that_stdout_gets(plan: Path) -> None:
     result = kvat("apply", "--plan", plan, "--print-snippet", *HERE)
     assert result.code == 0
@@ -433,6 +457,28 @@ def test_what_cannot_be_compared_is_6_with_the_reason(change: dict, plan: Path, 
     assert result.code == 6
     assert "Not comparable" in result.out
     assert json.loads(kvat("compare", plan, candidate, "--json").out)["comparable"] is False
+
+
+@pytest.mark.parametrize(("base", "new", "who"), [(True, False, "BASE is"), (False, True, "NEW is"), (True, True, "BASE and NEW are")])
+@pytest.mark.parametrize(
+    ("factor", "options", "code"), [(1.0, [], 0), (1.0, ["--gate", "ttft=5%"], 6), (1.5, ["--gate", "ttft=5%"], 4)], ids=str
+)
+def test_no_gate_is_passed_with_a_plan_that_is_not_decided(
+    base: bool, new: bool, who: str, factor: float, options: list[str], code: int, tmp_path: Path
+) -> None:
+    words = {False: "winner", True: "undecided"}
+    one = write(tmp_path / "base.json", decision=words[base])
+    other, junit = write(tmp_path / "new.json", slower(factor), decision=words[new]), tmp_path / "junit.xml"
+    result = kvat("compare", one, other, *options, "--junit", junit)
+    assert result.code == code, result.err
+    assert f"{who} not decided: " in " ".join(result.out.split())
+    assert (f"the gate is not passed: {who} not decided" in result.err) == (code == 6)
+    document = json.loads(kvat("compare", one, other, *options, "--json").out)
+    assert (document["base_undecided"], document["candidate_undecided"]) == (base, new)
+    suite = ElementTree.parse(junit).getroot().find("testsuite")
+    assert suite is not None
+    assert suite.get("skipped") == str(len(suite.findall("testcase[@name='decided']/skipped"))) == "1"
+    assert suite.get("tests") == str(len(suite.findall("testcase")))
 
 
 @pytest.mark.parametrize(("factor", "failures"), [(1.5, 1), (1.0, 0)])

@@ -185,6 +185,22 @@ static void a_plan_of_a_single_run_is_not_compared(void **state) {
     json_decref(candidate);
 }
 
+static void what_is_not_decided_is_compared_and_marked(void **state) {
+    (void)state;
+    for (int which = 0; which < 4; which++) { /* neither, base, candidate, both */
+        json_t *base = plan_of(SAMPLE_WINNER), *candidate = plan_of(SAMPLE_WINNER);
+        kvat_comparison result;
+        if (which & 1) json_object_set_new(base, "decision", json_string("undecided"));
+        if (which & 2) json_object_set_new(candidate, "decision", json_string("undecided"));
+        assert_int_equal(kvat_plan_compare(&result, base, candidate, NULL, NULL), KVAT_OK);
+        assert_true(result.comparable);
+        assert_int_equal(result.base_undecided, (which & 1) != 0);
+        assert_int_equal(result.candidate_undecided, (which & 2) != 0);
+        json_decref(base);
+        json_decref(candidate);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gates_are_read),
@@ -196,6 +212,7 @@ int main(void) {
         cmocka_unit_test(a_real_change_is_seen_in_its_direction),
         cmocka_unit_test(what_was_measured_otherwise_is_not_compared),
         cmocka_unit_test(memory_read_from_different_sources_within_a_plan_is_not_compared),
+        cmocka_unit_test(what_is_not_decided_is_compared_and_marked),
         cmocka_unit_test(another_engine_version_is_compared_and_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -151,6 +151,8 @@ static void what_is_wrong_is_named(void **state) {
     } cases[] = {
         {"format", "\"kvat-plan/9\"", "format"},
         {"format", "7", "format"},
+        {"decision", "\"surely\"", "decision"},
+        {"decision", "1", "decision"},
         {"engine", "\"llamacpp\"", "engine"},
         {"engine", "{\"name\": 3}", "engine.name"},
         {"model", "null", "model"},

@@ -326,6 +326,82 @@ static void a_container_is_limited_only_by_a_peak_of_the_hosts(void **state) {
     }
 }
 
+/* The peak was measured without the server's prompt cache, so a limit made of it leaves that no room. */
+static void a_limited_container_keeps_no_prompt_cache(void **state) {
+    (void)state;
+    static const char off[] = "- name: LLAMA_ARG_CACHE_RAM\n              value: \"0\"\n";
+    json_t *plan = plan_of(SAMPLE_WINNER);
+    const char *const *formats = kvat_snippet_formats("llamacpp");
+    for (size_t k = 0; formats[k]; k++) {
+        kvat_buf text = KVAT_BUF_INIT;
+        put(&text, plan, formats[k], "/models/m.gguf");
+        assert_int_equal(strstr(text.bytes, off) != NULL, strstr(text.bytes, "limits:") != NULL);
+        assert_int_equal(strstr(text.bytes, "CACHE_RAM") != NULL, strcmp(formats[k], "k8s") == 0);
+        assert_non_null(strstr(text.bytes, "no prompt cache is in that peak"));
+        kvat_buf_clear(&text);
+    }
+    json_object_set_new(json_object_get(plan, "memory"), "source", json_null());
+    kvat_buf unlimited = KVAT_BUF_INIT;
+    put(&unlimited, plan, "k8s", NULL);
+    assert_null(strstr(unlimited.bytes, "CACHE_RAM"));
+    kvat_buf_clear(&unlimited);
+    json_decref(plan);
+}
+
+static void every_format_says_what_is_not_decided(void **state) {
+    (void)state;
+    static const struct {
+        const char *decision, *changed, *said; /* NULL: nothing of the kind */
+    } cases[] = {
+        {"winner", "{\"threads\": 4}", NULL},
+        {"default", "{}", NULL},
+        {"undecided", "{\"threads\": 4}", "  not decided: the best so far, not confirmed as the best\n"},
+        {"undecided", "{}", "  not decided: the engine's default for now, nothing was confirmed to beat it\n"},
+    };
+    const char *const *formats = kvat_snippet_formats("llamacpp");
+    json_t *plan = plan_of(SAMPLE_WINNER);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_object_set_new(plan, "decision", json_string(cases[i].decision));
+        json_object_set_new(plan, "changed", json_loads(cases[i].changed, 0, NULL));
+        for (size_t k = 0; formats[k]; k++) {
+            kvat_buf text = KVAT_BUF_INIT;
+            put(&text, plan, formats[k], "/models/m.gguf");
+            assert_non_null(strstr(text.bytes, cases[i].said ? cases[i].said : "confirmed  "));
+            assert_int_equal(strstr(text.bytes, "not decided") != NULL, cases[i].said != NULL);
+            assert_int_equal(strstr(text.bytes, "confirmed  ") != NULL, cases[i].said == NULL);
+            kvat_buf_clear(&text);
+        }
+    }
+    json_decref(plan);
+}
+
+static void a_score_that_nobody_can_tell_is_no_number(void **state) {
+    (void)state;
+    static const struct {
+        double value, low, high;
+        const char *against, *said;
+    } cases[] = {
+        {1.2, 1.1, 1.3, "default", "score 110 to 130 where the engine's default is 100, from 6 fresh pairs\n"},
+        {15.3, 0.48, 48.63, "first that works",
+         "cannot tell the score where the first other configuration that works is 100, from 6 fresh pairs\n"},
+        {15.3, 1.53, 48.63, "default", "score beyond 153 where the engine's default is 100"},
+        {0.2, 0.04, 0.9, "default", "score below 90 where the engine's default is 100"},
+    };
+    json_t *plan = plan_of(SAMPLE_WINNER);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvat_buf text = KVAT_BUF_INIT;
+        json_t *gain = json_object_get(plan, "gain");
+        json_object_set_new(gain, "against", json_string(cases[i].against));
+        json_object_set_new(
+            gain, "score_ratio",
+            json_pack("{s:f, s:f, s:f}", "value", cases[i].value, "low", cases[i].low, "high", cases[i].high));
+        put(&text, plan, "llama-server", NULL);
+        if (!strstr(text.bytes, cases[i].said)) fail_msg("\"%s\" is not in:\n%s", cases[i].said, text.bytes);
+        kvat_buf_clear(&text);
+    }
+    json_decref(plan);
+}
+
 static void settings_of_a_rule_take_the_place_of_the_plans(void **state) {
     (void)state;
     json_t *plan = plan_of(SAMPLE_WINNER), *settings = json_pack("{s:i}", "threads", 3);
@@ -401,6 +477,9 @@ int main(void) {
         cmocka_unit_test(a_preset_of_hostile_names_keeps_its_shape),
         cmocka_unit_test(containers_get_variables_and_arguments),
         cmocka_unit_test(a_container_is_limited_only_by_a_peak_of_the_hosts),
+        cmocka_unit_test(a_limited_container_keeps_no_prompt_cache),
+        cmocka_unit_test(every_format_says_what_is_not_decided),
+        cmocka_unit_test(a_score_that_nobody_can_tell_is_no_number),
         cmocka_unit_test(settings_of_a_rule_take_the_place_of_the_plans),
         cmocka_unit_test(a_value_too_long_to_be_one_is_refused),
         cmocka_unit_test(out_of_memory_is_said_and_nothing_goes_missing),
