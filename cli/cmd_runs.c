@@ -237,14 +237,11 @@ static kvat_status show(cli_context *context, kvat_error *err) {
 
 static kvat_status export_run(cli_context *context, kvat_error *err) {
     chosen c = {0};
-    json_t *surface = NULL;
     kvat_status status = choose(&c, context, KVAT_STORE_READ, err);
-    if (status == KVAT_OK && cli_has(context->args, CLI_SURFACE)) {
-        status = kvat_store_export_surface(&surface, c.store, c.run, err);
-        if (status == KVAT_OK) status = cli_out_json(context->io, surface, err);
-    } else if (status == KVAT_OK) {
+    if (status == KVAT_OK && cli_has(context->args, CLI_SURFACE))
+        status = cli_export_surface(context->io, c.store, c.run, err);
+    else if (status == KVAT_OK)
         status = cli_export_run(context->io, c.store, c.run, err);
-    }
     chosen_close(&c);
     return status;
 }

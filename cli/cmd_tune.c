@@ -187,7 +187,10 @@ static const cli_option options[] = {
      .value = "PREFIX",
      .many = true,
      .help = "start the worker with this in front: 'srun -N1', 'ssh host'"},
-    {.id = CLI_DRY_RUN, .name = "dry-run", .help = "list what would be measured; measure nothing, write nothing"},
+    {.id = CLI_DRY_RUN,
+     .name = "dry-run",
+     .help =
+         "list what would be measured; measure nothing and write no results (a synthetic model is made in the cache)"},
     {.id = CLI_FRESH, .name = "fresh", .help = "measure again, instead of resuming or repeating an earlier run"},
     {.id = CLI_FORCE, .name = "force", .help = "replace files in DIR that kvat did not write"},
 };
@@ -240,11 +243,30 @@ static void put_left_out(kvat_buf *out, const cli_io *io, const kvat_outcome *ou
     put_skipped(out, skipped.equal, "configuration", " equal to another one");
 }
 
+/** A synthetic model is described from its file, which stands in the cache from then on. */
+static void put_nothing_measured(kvat_buf *out, const cli_io *io, const kvat_outcome *outcome) {
+    int64_t bytes = 0;
+    bool made = json_is_true(json_object_get(outcome->model, "synthetic")) && outcome->model_file;
+    if (made) bytes = json_integer_value(json_object_get(outcome->model, "weight_bytes"));
+    if (!made) {
+        kvat_buf_puts(out, "Nothing was measured or written; the engine was only asked what it can do.\n");
+        return;
+    }
+    kvat_buf_puts(out, "Nothing was measured; the synthetic model");
+    if (bytes > 0) {
+        kvat_buf_puts(out, " of ");
+        kvat_put_bytes(out, bytes);
+    }
+    kvat_buf_puts(out, " stands in the cache:\n");
+    cli_put(out, io, outcome->model_file);
+    kvat_buf_putc(out, '\n');
+}
+
 static void put_budget(kvat_buf *out, const kvat_tune_request *request) {
     kvat_buf_puts(out, "budget: ");
     kvat_put_duration(out, budget_of(request));
     if (request->max_trials > 0) kvat_buf_printf(out, ", %lld trials", (long long)request->max_trials);
-    kvat_buf_puts(out, "\nNothing was measured or written; the engine was only asked what it can do.\n");
+    kvat_buf_putc(out, '\n');
 }
 
 static kvat_status show_dry_run(const cli_context *context, const kvat_outcome *outcome,
@@ -255,6 +277,7 @@ static kvat_status show_dry_run(const cli_context *context, const kvat_outcome *
     for (size_t i = 0; i < n; i++) put_config_row(&text, context->io, outcome, i, columns);
     put_left_out(&text, context->io, outcome);
     put_budget(&text, request);
+    put_nothing_measured(&text, context->io, outcome);
     return cli_out_buf(context->io, &text, err);
 }
 

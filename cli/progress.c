@@ -37,6 +37,16 @@ static void put_range(kvat_buf *out, int64_t low_ns, int64_t high_ns, bool unico
         kvat_buf_printf(out, "%.*f %s", digits, high, unit);
 }
 
+/** What is left; a confirmation that was begun ends its least number of pairs beyond the budget. */
+static void put_left(kvat_buf *out, const kvat_event *event, bool unicode) {
+    if (event->kind == KVAT_EVENT_CONFIRM && event->budget_ns > 0 && event->elapsed_ns > event->budget_ns) {
+        kvat_buf_puts(out, "past its budget, finishing the pairs");
+        return;
+    }
+    put_range(out, event->remaining_low_ns, event->remaining_high_ns, unicode);
+    kvat_buf_puts(out, " left");
+}
+
 /** Share of the run that is over: time spent against the middle of what is left. */
 static double share_done(const kvat_event *event) {
     if (event->kind == KVAT_EVENT_CONFIRM && event->pairs > 0) return (double)event->pair / (double)event->pairs;
@@ -94,8 +104,7 @@ static void put_line(kvat_buf *out, const kvat_event *event, const detail *show,
     }
     if (event->remaining_high_ns >= 0 && event->remaining_low_ns >= 0) {
         kvat_buf_puts(out, between);
-        put_range(out, event->remaining_low_ns, event->remaining_high_ns, unicode);
-        kvat_buf_puts(out, " left");
+        put_left(out, event, unicode);
     }
 }
 
@@ -162,8 +171,7 @@ static void put_outlook(kvat_buf *out, const cli_io *io, const kvat_event *event
     }
     if (event->remaining_low_ns < 0 || event->remaining_high_ns < 0) return;
     kvat_buf_puts(out, "; ");
-    put_range(out, event->remaining_low_ns, event->remaining_high_ns, io->unicode);
-    kvat_buf_puts(out, " left");
+    put_left(out, event, io->unicode);
 }
 
 static void say_trial(const cli_io *io, const kvat_event *event) {

@@ -133,3 +133,42 @@ kvat_status cli_export_run(cli_io *io, kvat_store *store, int64_t run, kvat_erro
     if (status == KVAT_OK) cli_out(io, "\n]}\n", 4);
     return status;
 }
+
+/* ---- how a recording is played ---- */
+
+/** " --context 512,1024", when the stored profile has such a list. */
+static void put_lengths(kvat_buf *out, const json_t *profile, const char *member, const char *option) {
+    const json_t *list = json_object_get(profile, member);
+    for (size_t i = 0; i < json_array_size(list); i++)
+        kvat_buf_printf(out, "%s%lld", i ? "," : option, (long long)json_integer_value(json_array_get(list, i)));
+}
+
+static bool tell_playing(void *user, const kvat_run_record *run) {
+    exporting *e = user;
+    kvat_buf line = KVAT_BUF_INIT;
+    json_t *request = NULL;
+    e->status = kvat_json_parse(&request, run->request_json, strlen(run->request_json), "the stored request", e->err);
+    if (e->status != KVAT_OK) return false;
+    const json_t *profile = json_object_get(request, "profile");
+    kvat_buf_puts(&line, "Play it: kvat tune FILE --profile ");
+    if (json_is_true(json_object_get(request, "profile_builtin")))
+        kvat_escape_shell(&line, run->profile_name);
+    else
+        kvat_buf_puts(&line, "PROFILE"); /* a file of the user's, which only the user can name */
+    put_lengths(&line, profile, "context", " --context ");
+    put_lengths(&line, profile, "output_tokens", " --output-tokens ");
+    put_lengths(&line, profile, "batch", " --batch ");
+    if (line.bytes) cli_next(e->io, line.bytes);
+    kvat_buf_clear(&line);
+    json_decref(request);
+    return false;
+}
+
+kvat_status cli_export_surface(cli_io *io, kvat_store *store, int64_t run, kvat_error *err) {
+    exporting e = {io, 0, KVAT_OK, err};
+    json_t *surface = NULL;
+    kvat_status status = kvat_store_export_surface(&surface, store, run, err);
+    if (status == KVAT_OK) status = cli_out_json(io, surface, err);
+    if (status == KVAT_OK) status = kvat_store_get_run(store, run, tell_playing, &e, err);
+    return status == KVAT_OK ? e.status : status;
+}

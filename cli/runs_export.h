@@ -7,5 +7,7 @@
 
 /** Writes a "kvat-export/1" to stdout. */
 kvat_status cli_export_run(cli_io *io, kvat_store *store, int64_t run, kvat_error *err);
+/** Writes a recording to stdout, and says how it is played. */
+kvat_status cli_export_surface(cli_io *io, kvat_store *store, int64_t run, kvat_error *err);
 
 #endif

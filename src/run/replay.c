@@ -10,6 +10,7 @@ static bool replay_one(void *user, const kvat_trial_record *record) {
     if (replay->status != KVAT_OK) return false;
     if (kvat__drive_skips(replay->drive, record)) {
         kvat__drive_skip(replay->drive, record);
+        replay->skipped++;
     } else {
         replay->status = kvat__drive_tell(replay->drive, record, replay->err);
         if (replay->status != KVAT_OK) return false;

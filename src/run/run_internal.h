@@ -212,7 +212,7 @@ typedef struct kvat__replay {
     kvat__drive *drive;
     void (*each)(void *user, const kvat_trial_record *record, kvat__drive *drive);
     void *user;
-    size_t told;
+    size_t told, skipped; /**< of those told, of a confirmation that a larger budget takes back */
     kvat_status status;
     kvat_error *err;
     /* last record, for kvat__session_restore */

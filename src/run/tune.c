@@ -372,6 +372,16 @@ static kvat_status find_or_add_run(tuning *t, kvat_error *err) {
 
 /* ---- measuring ---- */
 
+/** A larger budget lets the search go on, whose confirmation then begins anew. */
+static void tell_skipped(const tuning *t, size_t skipped) {
+    char text[160];
+    snprintf(text, sizeof text,
+             "%zu run%s of the earlier confirmation count%s no more: the search goes on first, and its answer is "
+             "confirmed anew",
+             skipped, skipped == 1 ? "" : "s", skipped == 1 ? "s" : "");
+    emit_text(t, KVAT_EVENT_NOTE, text);
+}
+
 static kvat_status take_up(tuning *t, kvat_error *err) {
     kvat__replay replay = {.drive = t->drive};
     kvat_status status = kvat__replay_run(&replay, t->store, t->run, false, err);
@@ -380,6 +390,7 @@ static kvat_status take_up(tuning *t, kvat_error *err) {
         char text[96];
         snprintf(text, sizeof text, "resuming after %zu trial%s", replay.told, replay.told == 1 ? "" : "s");
         if (!t->finished_before) emit_text(t, KVAT_EVENT_NOTE, text);
+        if (!t->finished_before && replay.skipped > 0) tell_skipped(t, replay.skipped);
         t->elapsed_before_ns = replay.elapsed_ns;
         t->estimated = true;
         kvat__session_state state = {replay.launch, replay.worker_end_ns, replay.loaded.bytes, replay.loaded_ns};

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,26 @@ def test_a_larger_budget_goes_on_where_the_smaller_one_ended(tmp_path: Path) -> 
     larger = tune(tmp_path)
     assert "resuming after " in larger.err
     assert "trial 1:" not in larger.err
+    assert re.search(r"^\d+ runs of the earlier confirmation count no more", larger.err, re.MULTILINE)
+
+
+def test_a_confirmation_past_its_budget_says_so(tmp_path: Path) -> None:
+    result = tune(tmp_path, "--time", "200s")
+    late = [line for line in result.err.splitlines() if "past its budget, finishing the pairs" in line]
+    assert late, result.err
+    assert all(line.startswith("confirm pair ") for line in late)
+    assert not any("left" in line.rpartition(";")[2] for line in late)
+
+
+def test_an_exported_recording_plays_by_the_command_that_is_told(tmp_path: Path) -> None:
+    tune(tmp_path, "--context", "256,512", "--output-tokens", "16")
+    exported = kvat("runs", "export", "kvat_results", "--surface", cwd=tmp_path)
+    (tmp_path / "FILE").write_text(exported.out)
+    told = re.search(r"^Play it: kvat (tune FILE .*)$", exported.err, re.MULTILINE)
+    assert told, exported.err
+    assert told[1] == "tune FILE --profile chat-agent --context 256,512 --output-tokens 16 --batch 1"
+    again = kvat(*told[1].split(), "-o", "again", cwd=tmp_path)
+    assert again.code in (0, 6), again.err
 
 
 def test_a_recording_of_a_run_can_be_tuned_again(tmp_path: Path) -> None:

@@ -157,6 +157,17 @@ def test_a_dry_run_lists_and_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_says_which_synthetic_model_it_left_in_the_cache(tmp_path: Path) -> None:
+    source = (ROOT / "examples" / "echo_worker.py").read_text()
+    worker = tmp_path / "making"
+    worker.write_text(source.replace('"synthetic": True,', '"synthetic": True, "file": "/c/m.gguf", "weight_bytes": 1 << 20,'))
+    worker.chmod(0o755)
+    result = kvat("tune", "anything", "--engine", worker, "--dry-run", cwd=tmp_path)
+    assert result.code == 0, result.err
+    assert result.out.endswith("Nothing was measured; the synthetic model of 1.00 MiB stands in the cache:\n/c/m.gguf\n")
+    assert "or written" not in result.out
+
+
 def test_a_dry_run_as_json(tmp_path: Path) -> None:
     document = json.loads(tune(tmp_path, "--dry-run", "--json").out)
     assert document["dry_run"] is True
