@@ -150,7 +150,7 @@ static bool tell_playing(void *user, const kvat_run_record *run) {
     e->status = kvat_json_parse(&request, run->request_json, strlen(run->request_json), "the stored request", e->err);
     if (e->status != KVAT_OK) return false;
     const json_t *profile = json_object_get(request, "profile");
-    kvat_buf_puts(&line, "Play it: kvat tune FILE --profile ");
+    kvat_buf_puts(&line, "Play it: kvat tune surface.json --profile ");
     if (json_is_true(json_object_get(request, "profile_builtin")))
         kvat_escape_shell(&line, run->profile_name);
     else

@@ -65,10 +65,10 @@ def test_a_confirmation_past_its_budget_says_so(tmp_path: Path) -> None:
 def test_an_exported_recording_plays_by_the_command_that_is_told(tmp_path: Path) -> None:
     tune(tmp_path, "--context", "256,512", "--output-tokens", "16")
     exported = kvat("runs", "export", "kvat_results", "--surface", cwd=tmp_path)
-    (tmp_path / "FILE").write_text(exported.out)
-    told = re.search(r"^Play it: kvat (tune FILE .*)$", exported.err, re.MULTILINE)
+    (tmp_path / "surface.json").write_text(exported.out)
+    told = re.search(r"^Play it: kvat (tune surface.json .*)$", exported.err, re.MULTILINE)
     assert told, exported.err
-    assert told[1] == "tune FILE --profile chat-agent --context 256,512 --output-tokens 16 --batch 1"
+    assert told[1] == "tune surface.json --profile chat-agent --context 256,512 --output-tokens 16 --batch 1"
     again = kvat(*told[1].split(), "-o", "again", cwd=tmp_path)
     assert again.code in (0, 6), again.err
 
