@@ -229,7 +229,7 @@ void kvat__say_quality(kvat_buf *out, const kvat__view *view) {
         kvat_buf_puts(out, view->winner->lossy ? "Lossy: its answers have not been compared with the reference."
                                                : "Lossless.");
     if (!view->lossy || view->lossy == view->winner) return;
-    if (kvat__outscored(view)) {
+    if (view->winner && kvat__outscored(view)) {
         kvat_buf_printf(out, " %s would score about ", label_of(view->lossy));
         kvat__put_fixed(out, view->lossy->score, 0);
         say_saving(out, view->winner, view->lossy);
