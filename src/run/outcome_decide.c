@@ -5,9 +5,11 @@
 #include "outcome_internal.h"
 
 /** `of` names the configuration the chance is about. A share of draws is never certainty, so it is capped. */
-static void put_sure(kvat_buf *out, const kvat_outcome *o, const char *of) {
+static void put_sure(kvat_buf *out, const kvat_outcome *o, const char *of, bool raced) {
     size_t compared = kvat_outcome_compared(o);
-    if (compared < 2)
+    if (compared < 2 && !raced)
+        kvat_buf_puts(out, "only one configuration that may win has run clean");
+    else if (compared < 2)
         kvat_buf_puts(out, "there is nothing else that may win to compare it with");
     else if (!(o->p_good > 0))
         kvat_buf_printf(out, "too few runs of the %zu configurations compared to say how sure", compared);
@@ -147,7 +149,7 @@ static void put_decision(kvat_outcome *o, const kvat__drive_view *view, kvat_buf
         return;
     }
     if (!firm) kvat_buf_puts(why, "not decided: ");
-    put_sure(why, o, of);
+    put_sure(why, o, of, raced);
     if (!firm) put_missing(why, o, view, raced);
 }
 

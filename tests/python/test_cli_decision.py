@@ -125,3 +125,10 @@ def test_what_is_set_needs_no_leave_and_is_named(tmp_path: Path) -> None:
     assert of > 1 and f"of the best of {of}" in plan["why"]
     report = (tmp_path / "kvat_results" / "report.md").read_text()
     assert re.findall(r"best of the (\d+) compared", report) == [str(of)], "everywhere the same number"
+
+
+def test_one_configuration_measured_of_many_is_said_to_be_one(tmp_path: Path) -> None:
+    plan, _ = tune(tmp_path, [], "--trials", "1")
+    assert plan["decision"] == "undecided"
+    assert "only one configuration that may win has run clean" in plan["why"]
+    assert "nothing else" not in plan["why"]
