@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 # What a machine may truly lack: said in the output, and counted as skipped.
 MAY_LACK = ("not run: no GPU", "no cgroup")
+
+
+def pytest_configure() -> None:
+    """A job in the background starts with the keyboard's signals ignored, and kvat leaves ignored what it finds so."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.hookimpl(hookwrapper=True)
