@@ -60,7 +60,7 @@ static kvat_status make_entry(kvat_entry *entry, const kvat__job *job, const kva
         entry->standing.gain = (kvat_interval){NAN, NAN, NAN};
     }
     if (status == KVAT_OK && figures) status = kvat__entry_figures_put(entry, figures, job->profile, err);
-    if (status == KVAT_OK && view) count_runs(&entry->standing, figures);
+    if (status == KVAT_OK && view && figures) count_runs(&entry->standing, figures);
     return status;
 }
 
