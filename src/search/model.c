@@ -7,6 +7,9 @@
 
 enum { MOST_REPEATS = 2, LEAST_MOST_RUNS = 180, MOST_DESIGNS = 5 };
 
+static const double ELIMINATE_BELOW = .002;
+static const double RESTLESS_MORE = .8; // runs, as a share, where noise comes and goes: many are lost to it
+
 typedef enum model_phase { PHASE_DESIGN, PHASE_LEVELS, PHASE_SEARCH } model_phase;
 
 typedef struct model {
@@ -57,8 +60,11 @@ static const model_belief *belief_of(const model *m) {
 }
 
 static size_t most_runs(const model *m, const kvat__ledger *ledger) {
-    const size_t own = MOST_DESIGNS * m->first_runs > LEAST_MOST_RUNS ? MOST_DESIGNS * m->first_runs : LEAST_MOST_RUNS;
-    return ledger->options.max_trials > 0 ? ledger->options.max_trials : own;
+    const size_t steady =
+        MOST_DESIGNS * m->first_runs > LEAST_MOST_RUNS ? MOST_DESIGNS * m->first_runs : LEAST_MOST_RUNS;
+    const double restless = m->has_decided ? m->decided.belief.restless : 0;
+    if (ledger->options.max_trials > 0) return ledger->options.max_trials;
+    return steady + (size_t)(RESTLESS_MORE * restless * (double)steady);
 }
 
 /* ---- what is next ---- */
@@ -69,7 +75,7 @@ typedef struct choice {
 } choice;
 
 static bool retry_due(const kvat__ledger *ledger, size_t config) {
-    return ledger->tally[config].retry && kvat__ledger_survives(ledger, config);
+    return ledger->tally[config].retry && kvat__ledger_feasible(ledger, config);
 }
 
 static void choose_retries(choice *c, const kvat__ledger *ledger) {
@@ -105,12 +111,21 @@ static double noise_of(const model_belief *belief) {
     return belief->noise[0] + belief->noise[1];
 }
 
-static kvat_status choose_by_gradient(choice *c, const model_view *view, const kvat__ledger *ledger, kvat_error *err) {
+static kvat_status choose_by_gradient(choice *c, const model *m, const model_view *view, const kvat__ledger *ledger,
+                                      kvat_error *err) {
     const double noise = noise_of(&view->belief), repeats = round(sqrt(noise) / ledger->options.delta);
     size_t place[MODEL_PICKS];
+    model_costs costs;
+    kvat__model_costs_learn(&costs, &m->space, ledger);
     c->repeats = repeats < 1 ? 1 : repeats > MOST_REPEATS ? MOST_REPEATS : (size_t)repeats;
-    const kvat_status status = kvat__model_gradient(place, &c->n, MODEL_PICKS, &view->posterior, view->p_fail,
-                                                    view->may_win, noise / (double)c->repeats, err);
+    const model_gradient_input in = {.posterior = &view->posterior,
+                                     .p_fail = view->p_fail,
+                                     .may_win = view->may_win,
+                                     .noise = noise / (double)c->repeats,
+                                     .space = &m->space,
+                                     .costs = &costs,
+                                     .last = m->last};
+    const kvat_status status = kvat__model_gradient(place, &c->n, MODEL_PICKS, &in, err);
     for (size_t i = 0; status == KVAT_OK && i < c->n; i++) c->pick[i] = view->posterior.list[place[i]];
     return status;
 }
@@ -137,7 +152,19 @@ static size_t wanting(const model_view *view, const kvat__ledger *ledger) {
     return SIZE_MAX;
 }
 
-static kvat_status choose_in_search(choice *c, model *m, const kvat__ledger *ledger, kvat_error *err) {
+// For those who look on: a configuration that is eliminated may still be run for what it tells of others.
+static void mark(kvat__ledger *ledger, const model_view *view) {
+    for (size_t i = 0; i < ledger->options.n_configs; i++) {
+        if (ledger->tally[i].state == KVAT_CONFIG_RACING) ledger->tally[i].state = KVAT_CONFIG_ELIMINATED;
+    }
+    for (size_t j = 0; j < view->posterior.n; j++) {
+        kvat__tally *tally = &ledger->tally[view->posterior.list[j]];
+        const bool possible = view->p_good[j] >= ELIMINATE_BELOW || j == view->pick || tally->owed > 0;
+        if (tally->state == KVAT_CONFIG_ELIMINATED && possible) tally->state = KVAT_CONFIG_RACING;
+    }
+}
+
+static kvat_status choose_in_search(choice *c, model *m, kvat__ledger *ledger, kvat_error *err) {
     model_view view;
     if (ledger->n_runs == 0) {
         if (ledger->n_told >= most_runs(m, ledger)) m->stop = KVAT_STOP_BUDGET;
@@ -150,7 +177,7 @@ static kvat_status choose_in_search(choice *c, model *m, const kvat__ledger *led
     if (stop == KVAT_STOP_RUNNING && wanted != SIZE_MAX)
         c->pick[c->n++] = wanted;
     else if (stop == KVAT_STOP_RUNNING && view.has_favourite)
-        status = choose_by_gradient(c, &view, ledger, err);
+        status = choose_by_gradient(c, m, &view, ledger, err);
     if (status == KVAT_OK && stop == KVAT_STOP_RUNNING && c->n == 0)
         status = choose_design(c, MODEL_PICKS, m, ledger, err);
     if (status != KVAT_OK) {
@@ -161,10 +188,11 @@ static kvat_status choose_in_search(choice *c, model *m, const kvat__ledger *led
     m->decided = view;
     m->has_decided = true;
     m->stop = stop;
+    mark(ledger, &m->decided);
     return KVAT_OK;
 }
 
-static kvat_status choose(choice *c, model *m, const kvat__ledger *ledger, kvat_error *err) {
+static kvat_status choose(choice *c, model *m, kvat__ledger *ledger, kvat_error *err) {
     kvat_status status = KVAT_OK;
     if (ledger->n_told == 0) {
         c->pick[c->n++] = 0;

@@ -20,6 +20,13 @@
  * Spikes are weighted down as under Student-t noise with ν = 4 (K. Lange, R. Little, J. Taylor 1989), by leave-one-out
  * residuals r = α_i / S⁻¹_ii: w = (ν + 1) / (ν + r² / V), V = 1/S⁻¹_ii − s/w + s, within [0.01, 1.25]. (V is the
  * variance that the residual would have at weight 1. With the weight in it, as in r² S⁻¹_ii, weights never settle.)
+ *
+ * Machines have calm and restless times. What drift and noise do to run i is √u_i times the usual, both in their
+ * variances:
+ *     e_i = ln ( (1 + Σ_j k_ij Σ_m min(z²_mj, 10) u_j) / (1 + 2 Σ_j k_ij) ),    k_ij = exp(−|t_i − t_j| / 20 s),
+ * z² = r²/V as above; u_i = exp(φ e_i), and φ rises from 0 to 1 as the spread of e goes from 0.3 to 0.45. So steady
+ * machines are spared the error of estimating u, and φ > 0 says that noise comes and goes; since u is then but a guess,
+ * the posterior variance is multiplied by 1 + φ.
  */
 #ifndef KVAT_SEARCH_MODEL_H
 #define KVAT_SEARCH_MODEL_H
@@ -41,6 +48,14 @@ void kvat__solve_lower(const double *l, size_t n, double *b, size_t nb); // b �
 
 void kvat__add_scaled(double *restrict y, const double *restrict x, double factor, size_t n);
 double kvat__dot(const double *x, const double *y, size_t n);
+
+/* ---- ranking ---- */
+typedef struct model_rank {
+    double key;
+    size_t index;
+} model_rank;
+// Highest key first, then lowest index.
+void kvat__model_rank_sort(model_rank *ranks, size_t n);
 
 /* ---- knobs ---- */
 typedef struct model_knob {
@@ -96,7 +111,9 @@ typedef struct model_belief {
     double *memory;           // of the components; fixed
     double drift[MODEL_DRIFTS], noise[MODEL_METRICS];
     double *weight[MODEL_METRICS]; // of the first n_weights runs
+    double *unrest;                // of the same
     size_t n_weights;
+    double restless; // φ
     bool fitted;
 } model_belief;
 kvat_status kvat__model_belief_init(model_belief *out, const model_space *space, kvat_error *err);
@@ -104,6 +121,10 @@ kvat_status kvat__model_belief_init(model_belief *out, const model_space *space,
 kvat_status kvat__model_belief_copy(model_belief *out, const model_belief *from, size_t n, kvat_error *err);
 void kvat__model_belief_clear(model_belief *belief);
 extern const double kvat__model_constant; // v0
+
+// Improves `unrest` and returns φ. `surprise`: z² of both metrics, 2n; `closeness`: k packed by columns, lower
+// triangle; `room` for 3n.
+double kvat__model_unrest(double *unrest, const double *surprise, const double *closeness, size_t n, double *room);
 
 /* ---- fit ---- */
 typedef struct model_fit {
@@ -169,11 +190,29 @@ typedef struct model_draws_input {
 // Joint Student-t draws; in each, a configuration is absent with the probability that it fails.
 kvat_status kvat__model_shares(double *p_good, double *p_best, const model_draws_input *in, kvat_error *err);
 
-/* ---- knowledge gradient (P. Frazier, W. Powell, S. Dayanik 2009) ---- */
+/* ---- what a visit costs ---- */
+enum { MODEL_SCOPES = 4 };
+typedef struct model_costs {
+    double
+        mean[MODEL_SCOPES + 1]; // of a run right after another: of the same configuration, then by scope of the change
+} model_costs;
+void kvat__model_costs_learn(model_costs *out, const model_space *space, const kvat__ledger *ledger);
+double kvat__model_cost(const model_costs *costs, const model_space *space, size_t from, size_t to);
+
+/* ---- knowledge gradient (P. Frazier, W. Powell, S. Dayanik 2009), for what it costs ---- */
+typedef struct model_gradient_input {
+    const model_posterior *posterior;
+    const double *p_fail; // by configuration
+    const bool *may_win;  // by place in the list
+    double noise;         // variance of a visit's score
+    const model_space *space;
+    const model_costs *costs; // NULL: all the same
+    size_t last;              // configuration the machine stands at
+} model_gradient_input;
 // The next `most` configurations, as places in the list, each chosen after the covariance has learned from those
-// before. `noise` is the variance of one run's score. One may be chosen twice.
-kvat_status kvat__model_gradient(size_t *picks, size_t *n, size_t most, const model_posterior *posterior,
-                                 const double *p_fail, const bool *may_win, double noise, kvat_error *err);
+// before. One may be chosen twice.
+kvat_status kvat__model_gradient(size_t *picks, size_t *n, size_t most, const model_gradient_input *in,
+                                 kvat_error *err);
 
 /* ---- all of it together: what the results so far say ---- */
 typedef struct model_view {

@@ -73,7 +73,7 @@ static void fill(double *v, const model_space *space, prior_sd sd) {
 static kvat_status allocate(model_belief *belief, size_t n_components, size_t n_weights, kvat_error *err) {
     *belief = (model_belief){.n_components = n_components, .n_weights = n_weights};
     double *v = calloc(n_components, (MODEL_METRICS + 1) * sizeof *v);
-    double *weights = calloc(n_weights + 1, MODEL_METRICS * sizeof *weights);
+    double *weights = calloc(n_weights + 1, (MODEL_METRICS + 1) * sizeof *weights);
     if (!v || !weights) {
         free(v);
         free(weights);
@@ -83,6 +83,7 @@ static kvat_status allocate(model_belief *belief, size_t n_components, size_t n_
         belief->v[m] = v + m * n_components;
         belief->weight[m] = weights + m * (n_weights + 1);
     }
+    belief->unrest = weights + MODEL_METRICS * (n_weights + 1);
     belief->memory = v + MODEL_METRICS * n_components;
     return KVAT_OK;
 }
@@ -109,6 +110,9 @@ kvat_status kvat__model_belief_copy(model_belief *out, const model_belief *from,
         memcpy(out->weight[m], from->weight[m], known * sizeof *from->weight[m]);
         for (size_t i = known; i < n; i++) out->weight[m][i] = 1;
     }
+    memcpy(out->unrest, from->unrest, known * sizeof *from->unrest);
+    for (size_t i = known; i < n; i++) out->unrest[i] = 1;
+    out->restless = from->restless;
     out->fitted = from->fitted;
     return KVAT_OK;
 }

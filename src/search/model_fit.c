@@ -6,11 +6,13 @@
 
 #include "model.h"
 
-enum { FIRST_STEPS = 20, LATER_STEPS = 8 };
+// Later steps start from where the last decision left off; the more runs there are, the less a few more move them.
+enum { FIRST_STEPS = 20, LATER_STEPS = 8, LEAST_STEPS = 2, RUNS_FOR_FEWER = 40 };
 static const double TAU_S[MODEL_DRIFTS] = {4, 20, 100};
+enum { UNREST_DRIFT = 1 };     // whose time is that of calm and restless times too
 static const double RHO = .95; // of the two metrics' drift
 static const double NU = 4, LEAST_WEIGHT = .01, MOST_WEIGHT = 1.25;
-static const double MEMORY_NOISE = 1e-6;
+static const double LEAST_MEMORY_NOISE = 1e-6;
 // Inverse-gamma priors: shape a is 0 but for the noise; b as follows. A pair's is relative to its main effects, since
 // interactions are rarely larger than what interacts (heredity: H. Chipman 1996).
 static const double MAIN_B = 5e-5, PAIR_B = .02, PAIR_LEAST_B = 1e-7, OWN_B = 2e-5, NO_KNOBS_B = 2e-3, NOISE_A = 1,
@@ -26,7 +28,7 @@ typedef struct work {
     double *moment; // packed triangles: αα' and S⁻¹ of each metric, off-diagonals doubled; then both of the drift
     double *figure; // n_components × 4: what kernels make of the moments
     double *matrix; // 2n × 2n: S, its factor, its inverse
-    double *y, *alpha;
+    double *y, *alpha, *room; // 2n, 2n, 5n
 } work;
 
 static void work_clear(work *w) {
@@ -45,7 +47,7 @@ static kvat_status work_init(work *w, size_t n, size_t n_components, kvat_error 
     w->decay = calloc(packed, MODEL_DRIFTS * sizeof *w->decay);
     w->sum = calloc(packed, 2 * sizeof *w->sum);
     w->moment = calloc(6 * packed + 4 * n_components + 2 * MODEL_DRIFTS, sizeof *w->moment);
-    w->matrix = calloc(4 * n * n + 4 * n, sizeof *w->matrix);
+    w->matrix = calloc(4 * n * n + 9 * n, sizeof *w->matrix);
     if (!w->kernel || !w->decay || !w->sum || !w->moment || !w->matrix) {
         work_clear(w);
         return kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate the fit of %zu runs", n);
@@ -54,6 +56,7 @@ static kvat_status work_init(work *w, size_t n, size_t n_components, kvat_error 
     w->figure = w->moment + 6 * packed;
     w->y = w->matrix + 4 * n * n;
     w->alpha = w->y + 2 * n;
+    w->room = w->alpha + 2 * n;
     return KVAT_OK;
 }
 
@@ -95,13 +98,26 @@ static void place_cross(work *w, double scale) {
     }
 }
 
+// Row and column i of the drift's triangle by √u_i.
+static void scale_drift(double *triangle, const double *unrest, size_t n) {
+    size_t t = 0;
+    for (size_t j = 0; j < n; j++) {
+        for (size_t i = j; i < n; i++, t++) triangle[t] *= sqrt(unrest[i] * unrest[j]);
+    }
+}
+
+static double noise_at(const model_belief *belief, size_t m, size_t i) {
+    return belief->noise[m] * belief->unrest[i] / belief->weight[m][i];
+}
+
 static bool assemble(work *w, const model_belief *belief, const model_space *space) {
     const size_t n = w->n;
     weigh(w->drift, w->decay, w->n_packed, MODEL_DRIFTS, belief->drift);
+    if (belief->restless > 0) scale_drift(w->drift, belief->unrest, n);
     for (size_t m = 0; m < MODEL_METRICS; m++) {
         weigh(w->sum, w->kernel, w->n_packed, w->n_components, belief->v[m]);
         place_metric(w, m, space->c[m] * space->c[m]);
-        for (size_t i = 0; i < n; i++) w->matrix[(m * n + i) * (2 * n + 1)] += belief->noise[m] / belief->weight[m][i];
+        for (size_t i = 0; i < n; i++) w->matrix[(m * n + i) * (2 * n + 1)] += noise_at(belief, m, i);
     }
     place_cross(w, RHO * space->c[0] * space->c[1]);
     return kvat__factor(w->matrix, 2 * n);
@@ -116,16 +132,25 @@ static double inverse_at(const work *w, size_t i, size_t j) { // i ≥ j
     return w->matrix[j * 2 * w->n + i];
 }
 
-static void reweigh(model_belief *belief, const work *w) {
+// Leave-one-out residual squared, against its variance at weight 1.
+static double surprise(const model_belief *belief, const work *w, size_t m, size_t i) {
+    const size_t at = m * w->n + i;
+    const double left = 1 / inverse_at(w, at, at), noise = belief->noise[m] * belief->unrest[i];
+    const double residual = w->alpha[at] * left;
+    return residual * residual / (fmax(left - noise_at(belief, m, i), 0) + noise);
+}
+
+static void reweigh(model_belief *belief, work *w) {
+    const size_t n = w->n;
+    double *z2 = w->room;
     for (size_t m = 0; m < MODEL_METRICS; m++) {
-        for (size_t i = 0; i < w->n; i++) {
-            const size_t at = m * w->n + i;
-            const double left = 1 / inverse_at(w, at, at), noise = belief->noise[m];
-            const double residual = w->alpha[at] * left; // leave-one-out
-            const double z2 = residual * residual / (fmax(left - noise / belief->weight[m][i], 0) + noise);
-            belief->weight[m][i] = fmin(fmax((NU + 1) / (NU + z2), LEAST_WEIGHT), MOST_WEIGHT);
+        for (size_t i = 0; i < n; i++) {
+            z2[m * n + i] = surprise(belief, w, m, i);
+            belief->weight[m][i] = fmin(fmax((NU + 1) / (NU + z2[m * n + i]), LEAST_WEIGHT), MOST_WEIGHT);
         }
     }
+    const double *closeness = w->decay + UNREST_DRIFT * w->n_packed;
+    belief->restless = kvat__model_unrest(belief->unrest, z2, closeness, n, w->room + 2 * n);
 }
 
 static void fill_moments(work *w, const model_space *space) {
@@ -184,8 +209,9 @@ static double improved_noise(const work *w, const model_belief *belief, size_t m
     double q = 0, t = 0;
     for (size_t i = 0; i < w->n; i++) {
         const size_t at = m * w->n + i;
-        q += w->alpha[at] * w->alpha[at] / belief->weight[m][i];
-        t += inverse_at(w, at, at) / belief->weight[m][i];
+        const double scale = belief->unrest[i] / belief->weight[m][i];
+        q += w->alpha[at] * w->alpha[at] * scale;
+        t += inverse_at(w, at, at) * scale;
     }
     return improved(belief->noise[m], q, t, NOISE_A, NOISE_B);
 }
@@ -196,6 +222,10 @@ static void improve(model_belief *belief, work *w, const model_space *space, boo
     kvat__inverse_of_factor(w->matrix, 2 * w->n);
     if (robust) reweigh(belief, w);
     fill_moments(w, space);
+    if (belief->restless > 0) {
+        scale_drift(w->moment + 4 * w->n_packed, belief->unrest, w->n);
+        scale_drift(w->moment + 5 * w->n_packed, belief->unrest, w->n);
+    }
     measure_against(w, w->kernel, k, 0, 4);
     for (size_t m = 0; m < MODEL_METRICS; m++) {
         improve_components(belief->v[m], w->figure + 2 * m * k, w->figure + (2 * m + 1) * k, space);
@@ -206,8 +236,15 @@ static void improve(model_belief *belief, work *w, const model_space *space, boo
         belief->drift[u] = improved(belief->drift[u], w->figure[u], w->figure[MODEL_DRIFTS + u], 0, DRIFT_B);
 }
 
+static size_t steps_for(const model_belief *belief, size_t n) {
+    if (!belief->fitted) return FIRST_STEPS;
+    if (n <= RUNS_FOR_FEWER) return LATER_STEPS;
+    const size_t steps = LATER_STEPS * RUNS_FOR_FEWER / n;
+    return steps > LEAST_STEPS ? steps : LEAST_STEPS;
+}
+
 static bool fit_metrics(work *w, model_belief *belief, const model_space *space) {
-    const size_t steps = belief->fitted ? LATER_STEPS : FIRST_STEPS;
+    const size_t steps = steps_for(belief, w->n);
     for (size_t step = 0; step < steps; step++) {
         if (!assemble(w, belief, space)) return false;
         solve(w);
@@ -219,13 +256,29 @@ static bool fit_metrics(work *w, model_belief *belief, const model_space *space)
     return true;
 }
 
+// Of runs of the same configuration, by their differences from its run before.
+static double memory_noise(const model_rows *rows) {
+    double sum = 0, count = 0;
+    for (size_t i = 0; i < rows->n; i++) {
+        for (size_t j = i; j-- > 0;) {
+            if (rows->config[j] != rows->config[i]) continue;
+            const double apart = rows->part[MODEL_METRICS][i] - rows->part[MODEL_METRICS][j];
+            sum += apart * apart / 2;
+            count++;
+            break;
+        }
+    }
+    return fmax(LEAST_MEMORY_NOISE, count > 0 ? sum / count : 0);
+}
+
 static bool fit_memory(model_fit *fit, work *w, const model_belief *belief, const model_rows *rows) {
     const size_t n = w->n;
+    const double noise = memory_noise(rows);
     size_t t = 0;
     weigh(w->sum, w->kernel, w->n_packed, w->n_components, belief->memory);
     for (size_t j = 0; j < n; j++) {
         for (size_t i = j; i < n; i++, t++)
-            fit->memory_factor[j * n + i] = kvat__model_constant + w->sum[t] + (i == j ? MEMORY_NOISE : 0);
+            fit->memory_factor[j * n + i] = kvat__model_constant + w->sum[t] + (i == j ? noise : 0);
     }
     if (!kvat__factor(fit->memory_factor, n)) return false;
     memcpy(fit->memory_alpha, rows->part[MODEL_METRICS], n * sizeof *fit->memory_alpha);

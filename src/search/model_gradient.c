@@ -10,6 +10,7 @@ enum { NODES = 9, CANDIDATES = 60 };
 static const double VIRTUAL_RUNS = 4;   // a run is valued as this many, or the gain of one looks like none
 static const double TRUSTED_BELOW = .2; // p_fail of what counts as a rival
 static const double REACH = 1.5;        // candidates by mean + 1.5 sd
+static const double LEAST_COST_S = 1e-9;
 
 // Gauss–Hermite for a standard normal.
 static const double NODE[NODES] = {
@@ -18,11 +19,6 @@ static const double NODE[NODES] = {
 static const double WEIGHT[NODES] = {2.2345844007746607e-05, .0027891413212317692, .049916406765217823,
                                      .24409750289493953,     .40634920634920635,   .24409750289493953,
                                      .049916406765217823,    .0027891413212317692, 2.2345844007746607e-05};
-
-typedef struct ranked {
-    double key;
-    size_t index;
-} ranked;
 
 typedef struct gradient {
     size_t n, n_rivals;
@@ -33,14 +29,9 @@ typedef struct gradient {
     double *shift;      // how the means of rivals move with one standard deviation of a run's outcome
     double *rival_mean;
     size_t *rival;
-    ranked *rank;
+    model_rank *rank;
+    double *cost; // of each from the nearest of where the machine stands and what is picked; 0 for none at all
 } gradient;
-
-static int by_key(const void *a, const void *b) {
-    const ranked *x = a, *y = b;
-    if (x->key != y->key) return x->key < y->key ? 1 : -1;
-    return (x->index > y->index) - (x->index < y->index);
-}
 
 static void gradient_clear(gradient *g) {
     free(g->covariance);
@@ -48,11 +39,23 @@ static void gradient_clear(gradient *g) {
     free(g->rank);
 }
 
-static kvat_status gradient_init(gradient *g, const model_posterior *p, const double *p_fail, const bool *may_win,
-                                 double noise, kvat_error *err) {
-    const size_t n = p->n;
-    *g = (gradient){.n = n, .mean = p->mean, .may_win = may_win, .noise = noise};
-    g->covariance = calloc(n * n + 2 * n + 1, sizeof *g->covariance);
+static void find_rivals(gradient *g, const model_gradient_input *in) {
+    for (size_t j = 0; j < g->n; j++) {
+        if (!in->may_win[j] || in->p_fail[in->posterior->list[j]] >= TRUSTED_BELOW) continue;
+        g->rival_mean[g->n_rivals] = g->mean[j];
+        g->rival[g->n_rivals++] = j;
+    }
+}
+
+static void add_start(gradient *g, const model_gradient_input *in, size_t from) {
+    for (size_t j = 0; in->costs && j < g->n; j++)
+        g->cost[j] = fmin(g->cost[j], kvat__model_cost(in->costs, in->space, from, in->posterior->list[j]));
+}
+
+static kvat_status gradient_init(gradient *g, const model_gradient_input *in, kvat_error *err) {
+    const size_t n = in->posterior->n;
+    *g = (gradient){.n = n, .mean = in->posterior->mean, .may_win = in->may_win, .noise = in->noise};
+    g->covariance = calloc(n * n + 3 * n + 1, sizeof *g->covariance);
     g->rival = calloc(n + 1, sizeof *g->rival);
     g->rank = calloc(n + 1, sizeof *g->rank);
     if (!g->covariance || !g->rival || !g->rank) {
@@ -61,12 +64,11 @@ static kvat_status gradient_init(gradient *g, const model_posterior *p, const do
     }
     g->shift = g->covariance + n * n;
     g->rival_mean = g->shift + n;
-    memcpy(g->covariance, p->covariance, n * n * sizeof *g->covariance);
-    for (size_t j = 0; j < n; j++) {
-        if (!may_win[j] || p_fail[p->list[j]] >= TRUSTED_BELOW) continue;
-        g->rival_mean[g->n_rivals] = p->mean[j];
-        g->rival[g->n_rivals++] = j;
-    }
+    g->cost = g->rival_mean + n;
+    memcpy(g->covariance, in->posterior->covariance, n * n * sizeof *g->covariance);
+    for (size_t j = 0; j < n; j++) g->cost[j] = in->costs ? INFINITY : 1;
+    add_start(g, in, in->last);
+    find_rivals(g, in);
     return KVAT_OK;
 }
 
@@ -103,14 +105,14 @@ static double gain_of(gradient *g, size_t j) {
     return g->n_rivals > 0 ? expected - now : own;
 }
 
-static size_t choose(gradient *g, const model_posterior *p, const double *p_fail) {
-    for (size_t j = 0; j < g->n; j++) g->rank[j] = (ranked){g->mean[j] + REACH * sqrt(variance(g, j)), j};
-    qsort(g->rank, g->n, sizeof *g->rank, by_key);
+static size_t choose(gradient *g, const model_gradient_input *in) {
+    for (size_t j = 0; j < g->n; j++) g->rank[j] = (model_rank){g->mean[j] + REACH * sqrt(variance(g, j)), j};
+    kvat__model_rank_sort(g->rank, g->n);
     size_t best = SIZE_MAX;
     double most = -INFINITY;
     for (size_t r = 0; r < g->n && r < CANDIDATES; r++) {
         const size_t j = g->rank[r].index;
-        const double worth = gain_of(g, j) * (1 - p_fail[p->list[j]]);
+        const double worth = gain_of(g, j) * (1 - in->p_fail[in->posterior->list[j]]) / fmax(g->cost[j], LEAST_COST_S);
         if (worth > most) {
             most = worth;
             best = j;
@@ -129,17 +131,18 @@ static void learn(gradient *g, size_t j) {
     }
 }
 
-kvat_status kvat__model_gradient(size_t *picks, size_t *n, size_t most, const model_posterior *posterior,
-                                 const double *p_fail, const bool *may_win, double noise, kvat_error *err) {
+kvat_status kvat__model_gradient(size_t *picks, size_t *n, size_t most, const model_gradient_input *in,
+                                 kvat_error *err) {
     gradient g;
-    const kvat_status status = gradient_init(&g, posterior, p_fail, may_win, noise, err);
+    const kvat_status status = gradient_init(&g, in, err);
     if (status != KVAT_OK) return status;
     *n = 0;
     while (*n < most) {
-        const size_t best = choose(&g, posterior, p_fail);
+        const size_t best = choose(&g, in);
         if (best == SIZE_MAX) break;
         picks[(*n)++] = best;
         learn(&g, best);
+        add_start(&g, in, in->posterior->list[best]);
     }
     gradient_clear(&g);
     return KVAT_OK;

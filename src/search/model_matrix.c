@@ -1,6 +1,7 @@
-// Factors and solves of small covariance matrices by LAPACK, sums and products of vectors without it.
+// Factors and solves of small covariance matrices by LAPACK, sums and products of vectors and ranks without it.
 // Knows nothing of what the matrices mean. Column-major; only lower triangles are read and written.
 #include <lapacke.h>
+#include <stdlib.h>
 
 #include "model.h"
 
@@ -38,4 +39,14 @@ double kvat__dot(const double *x, const double *y, size_t n) {
     }
     for (; i < n; i++) s0 += x[i] * y[i];
     return (s0 + s1) + (s2 + s3);
+}
+
+static int by_key(const void *a, const void *b) {
+    const model_rank *x = a, *y = b;
+    if (x->key != y->key) return x->key < y->key ? 1 : -1;
+    return (x->index > y->index) - (x->index < y->index);
+}
+
+void kvat__model_rank_sort(model_rank *ranks, size_t n) {
+    qsort(ranks, n, sizeof *ranks, by_key);
 }

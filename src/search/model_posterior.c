@@ -218,26 +218,15 @@ static kvat_status fill_covariance(model_posterior *p, const model_space *space,
 
 /* ---- the short list ---- */
 
-typedef struct ranked {
-    double key;
-    size_t index;
-} ranked;
-
-static int by_key(const void *a, const void *b) { // highest first, then lowest index
-    const ranked *x = a, *y = b;
-    if (x->key != y->key) return x->key < y->key ? 1 : -1;
-    return (x->index > y->index) - (x->index < y->index);
-}
-
 static int by_index(const void *a, const void *b) {
     const size_t x = *(const size_t *)a, y = *(const size_t *)b;
     return (x > y) - (x < y);
 }
 
-static size_t possible(ranked *out, const model_space *space, const double *mean, const double *p_fail) {
+static size_t possible(model_rank *out, const model_space *space, const double *mean, const double *p_fail) {
     size_t n = 0;
     for (size_t i = 0; i < space->n_configs; i++) {
-        if (p_fail[i] <= FAILS_SURELY) out[n++] = (ranked){mean[i], i};
+        if (p_fail[i] <= FAILS_SURELY) out[n++] = (model_rank){mean[i], i};
     }
     return n;
 }
@@ -257,9 +246,10 @@ static size_t add_kept(size_t *list, size_t n, const size_t *kept, size_t n_kept
 }
 
 // The LIST_LENGTH with the highest mean + 2 sd, and what is to be kept.
-static void shorten(model_posterior *p, ranked *rank, size_t *place, size_t n_runs, const size_t *kept, size_t n_kept) {
-    for (size_t j = 0; j < p->n; j++) rank[j] = (ranked){p->mean[j] + SPREAD * sqrt(variance_at(p, n_runs, j)), j};
-    qsort(rank, p->n, sizeof *rank, by_key);
+static void shorten(model_posterior *p, model_rank *rank, size_t *place, size_t n_runs, const size_t *kept,
+                    size_t n_kept) {
+    for (size_t j = 0; j < p->n; j++) rank[j] = (model_rank){p->mean[j] + SPREAD * sqrt(variance_at(p, n_runs, j)), j};
+    kvat__model_rank_sort(rank, p->n);
     size_t m = 0;
     for (size_t r = 0; r < p->n; r++) {
         if (r < LIST_LENGTH || contains(kept, n_kept, p->list[rank[r].index])) place[m++] = rank[r].index;
@@ -275,7 +265,7 @@ kvat_status kvat__model_shortlist(model_posterior *out, const double *mean, cons
     const double *v[PARTS];
     model_posterior p = {0};
     kvat_status status = KVAT_OK;
-    ranked *rank = calloc(k + n_kept, sizeof *rank);
+    model_rank *rank = calloc(k + n_kept, sizeof *rank);
     size_t *list = calloc(k + n_kept, sizeof *list);
     if (!rank || !list) {
         status = kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate the ranking of %zu configurations", k);
@@ -283,7 +273,7 @@ kvat_status kvat__model_shortlist(model_posterior *out, const double *mean, cons
     }
     size_t n = possible(rank, space, mean, p_fail);
     const bool whole = n <= LIST_WHOLE;
-    if (!whole) qsort(rank, n, sizeof *rank, by_key);
+    if (!whole) kvat__model_rank_sort(rank, n);
     if (!whole) n = LIST_BY_MEAN;
     for (size_t i = 0; i < n; i++) list[i] = rank[i].index;
     n = add_kept(list, n, kept, n_kept, p_fail);

@@ -45,6 +45,10 @@ static kvat_status shorten(model_view *view, const model_space *space, const kva
     return status;
 }
 
+static void widen(model_posterior *p, double factor) {
+    for (size_t i = 0; i < p->n * p->n; i++) p->covariance[i] *= factor;
+}
+
 static kvat_status find_shares(model_view *view, const kvat__ledger *ledger, kvat_error *err) {
     const kvat_search_options *o = &ledger->options;
     const size_t n = view->posterior.n;
@@ -145,6 +149,7 @@ kvat_status kvat__model_view_make(model_view *out, const model_space *space, con
     }
     status = kvat__model_failures(view.p_fail, space, ledger, err);
     if (status == KVAT_OK) status = shorten(&view, space, ledger, err);
+    if (status == KVAT_OK) widen(&view.posterior, 1 + view.belief.restless);
     if (status == KVAT_OK) status = find_shares(&view, ledger, err);
     if (status != KVAT_OK) goto done;
     choose_leader(&view, ledger);
@@ -182,7 +187,7 @@ static size_t list_measured(size_t *list, size_t reference, const kvat__ledger *
 
 static void fill_gains(kvat_search_standing *standing, const model_view *view, const model_space *space,
                        const model_posterior *p) {
-    const double reach = kvat_student_quantile(.975, view->dof);
+    const double reach = kvat_student_quantile(.975, view->dof) * sqrt(1 + view->belief.restless);
     for (size_t j = 1; j < p->n; j++) {
         const double gain = p->mean[j] - p->mean[0];
         const double half = reach * sqrt(kvat__model_contrast(p, space, &view->belief, view->rows.n, j, 0));
@@ -195,7 +200,10 @@ static void fill_gains(kvat_search_standing *standing, const model_view *view, c
 
 kvat_status kvat__model_view_gains(kvat_search_standing *standing, const model_view *view, const model_space *space,
                                    const kvat__ledger *ledger, kvat_error *err) {
-    for (size_t j = 0; j < view->posterior.n; j++) standing[view->posterior.list[j]].p_good = view->p_good[j];
+    for (size_t j = 0; j < view->posterior.n; j++) {
+        const size_t config = view->posterior.list[j];
+        if (ledger->tally[config].clean_runs > 0) standing[config].p_good = view->p_good[j];
+    }
     if (ledger->tally[0].clean_runs == 0 && !view->has_leader) return KVAT_OK;
     const size_t reference = ledger->tally[0].clean_runs > 0 ? 0 : view->posterior.list[view->pick];
     size_t *list = calloc(view->rows.n + 1, sizeof *list);

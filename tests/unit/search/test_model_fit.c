@@ -118,6 +118,45 @@ static void a_spike_loses_its_weight(void **state) {
     clear(&s);
 }
 
+// Something else comes and goes: runs from … to are further off by `sd`.
+static void disturb(sample *s, size_t from, size_t to, double sd) {
+    kvat_rng rng;
+    kvat_rng_seed(&rng, 8);
+    for (size_t i = from; i < to; i++) {
+        kvat_search_result *r = &s->runs[i].result;
+        r->part[0] += sd * kvat_rng_normal(&rng);
+        r->part[1] += sd * kvat_rng_normal(&rng);
+        r->score = r->part[0] + r->part[1];
+    }
+}
+
+static void restless_times_are_told_from_calm_ones(void **state) {
+    (void)state;
+    sample s;
+    draw(&s, .05, .01, 0, 3);
+    disturb(&s, 60, 110, .15);
+    fit(&s);
+    assert_between(s.belief.restless, .5, 1);
+    double calm = 0, restless = 0;
+    for (size_t i = 0; i < 40; i++) calm += s.belief.unrest[i] / 40;
+    for (size_t i = 70; i < 100; i++) restless += s.belief.unrest[i] / 30;
+    assert_true(restless > 10 * calm);
+    clear(&s);
+}
+
+static void steady_noise_is_not_called_restless(void **state) {
+    (void)state;
+    static const double sds[] = {.003, .01, .05};
+    for (size_t i = 0; i < LENGTH(sds); i++) {
+        sample s;
+        draw(&s, .05, sds[i], sds[i], 3);
+        fit(&s);
+        assert_true(s.belief.restless == 0);
+        for (size_t r = 0; r < RUNS; r++) assert_true(s.belief.unrest[r] == 1);
+        clear(&s);
+    }
+}
+
 static void means_through_tables_are_those_of_the_joint_posterior(void **state) {
     (void)state;
     sample s;
@@ -158,6 +197,8 @@ int main(void) {
         cmocka_unit_test(effects_that_are_there_are_found_and_others_shrink),
         cmocka_unit_test(drift_is_told_from_noise),
         cmocka_unit_test(a_spike_loses_its_weight),
+        cmocka_unit_test(restless_times_are_told_from_calm_ones),
+        cmocka_unit_test(steady_noise_is_not_called_restless),
         cmocka_unit_test(means_through_tables_are_those_of_the_joint_posterior),
         cmocka_unit_test(parts_that_were_not_told_are_all_in_the_first),
     };
