@@ -103,6 +103,56 @@ KVAT_EXTERN kvat_status kvat_anchored_draws(double *draws, size_t n_draws, const
 KVAT_EXTERN void kvat_posterior_shares(double *p_good, double *p_best, const double *draws, size_t n_draws, size_t n,
                                        const bool *may_win, double delta);
 
+/*
+ * ---- runs in the order of time, several responses each: y = arm + drift(time) + ε ----
+ * For runs that lie in no shared chunks, and for arms run only once: drift is a random effect, so that neighbours in
+ * time tell most about each other, and nothing is left out for want of a link (recovery of inter-block information:
+ * F. Yates 1940; H. Patterson and R. Thompson 1971). Of each response alone
+ *     y_j = θ_arm(j) + s·later_j + u(t_j) + ε_j,   Cov(u(t), u(t')) = γσ² exp(−|t − t'| / τ),   Var ε_j = σ² / w_j
+ * with a flat prior on θ, 1/σ on σ, a normal one of 10 σ on s, and sixteen pairs (γ, τ) as likely as each other. Given
+ * (γ, τ) the posterior of θ is Student's with the residual degrees of freedom; the pairs are weighed by their
+ * restricted likelihood |V|^-½ |XᵀV⁻¹X|^-½ RSS^(−ν/2). V is never formed: the drift is a Markov process, and one pass
+ * of its Kalman filter whitens everything. w are Huber's weights (k = 1.8) on the residual of a run from all the
+ * others. A run can be a spike, and of an arm that ran once nobody can tell: the draws of an arm with r runs are
+ * stretched by √(4r / χ²_4r), Student's tails with four degrees of freedom a run. Responses of one run are drawn with
+ * the correlation of their residuals, shrunk towards none by two degrees of freedom.
+ */
+typedef struct kvat_drift_input {
+    const double *y;    /**< n × n_responses */
+    const size_t *arm;  /**< n, each below n_arms */
+    const double *time; /**< n, ascending; the unit is about the length of a run */
+    const bool *later;  /**< n, of a second phase that may differ from the first by a constant; NULL: none */
+    size_t n, n_arms, n_responses;
+    double sigma_floor; /**< > 0 */
+    size_t n_draws;
+    uint64_t seed;
+} kvat_drift_input;
+
+typedef struct kvat_drift_posterior {
+    size_t n_arms, n_responses, n_draws;
+    double *estimate; /**< n_responses × n_arms, means over the pairs; NaN for an arm never observed */
+    double *sigma;    /**< n_responses: spread of a run, drift taken out; NaN without residual_dof */
+    /** n_responses × n_draws × n_arms: rows of one response can be given to kvat_posterior_shares(). NULL without
+     * residual_dof: no arm was run twice, so that nothing is known of the spread. */
+    double *draws;
+    size_t residual_dof;
+} kvat_drift_posterior;
+
+/** KVAT_ERR_DATA for n = 0, an index out of range, a value that is not finite or times that go back. */
+KVAT_EXTERN kvat_status kvat_drift_fit(kvat_drift_posterior *out, const kvat_drift_input *in, kvat_error *err);
+KVAT_EXTERN void kvat_drift_posterior_clear(kvat_drift_posterior *posterior);
+
+/* ---- several responses weighed against each other; `values` is n_rows × n of each response, as draws above ---- */
+
+/** loss (n_rows × n): how far an arm is behind the best that may win in the response where it is furthest behind. NaN
+ * where a value is, or where nothing may win. */
+KVAT_EXTERN void kvat_worst_losses(double *loss, const double *values, size_t n_responses, size_t n_rows, size_t n,
+                                   const bool *may_win);
+/** p_front (n): share of rows in which no other arm that may win is better by more than `delta` in one response without
+ * being worse by more than `delta` in another; more is better. 0 where a value of the arm is NaN. */
+KVAT_EXTERN void kvat_front_shares(double *p_front, const double *values, size_t n_responses, size_t n_rows, size_t n,
+                                   const bool *may_win, double delta);
+
 #ifdef __cplusplus
 }
 #endif
