@@ -29,6 +29,10 @@ typedef struct kvat_cell_figures {
     kvat_interval decode_tok_per_s;
     double prefill_tok_per_s;
     double itl_p50_s, itl_p95_s, itl_p99_s;
+    /* as if this cell were the whole workload (cells.h): differences of the score s; NaN where not compared */
+    kvat_interval gain; /**< over the default; ends only of the workload's winner and of the best here */
+    kvat_interval loss; /**< behind the best that may win here, ≥ 0; ends as of `gain` */
+    double p_good;      /**< chance that it is within delta of the best here; NaN where nothing ran twice */
 } kvat_cell_figures;
 
 /** One configuration as the report shows it. */
@@ -50,6 +54,13 @@ typedef struct kvat_entry {
     int64_t forecast_bytes;
     double jitter;            /**< p95 ÷ p50 of the inter-token times, worst cell */
     kvat_cell_figures *cells; /**< n_cells of the profile, in its order; NULL when never measured */
+    /* over cells and metrics (cells.h); NaN where not compared, chances also where nothing ran twice */
+    kvat_interval worst_loss; /**< its largest `loss` of any cell; ends only of the winner and of the smallest */
+    size_t worst_cell;        /**< the cell of that loss */
+    double p_least;           /**< chance that its worst loss is within delta of the smallest */
+    /** Chance that it is on the Pareto front: nothing that may win is better by more than delta in TTFT, decode or peak
+     * memory without being worse by more than delta in another of them. */
+    double p_front;
     size_t failures_by_status[KVAT_TRIAL_STATUS_COUNT];
     char *failure; /**< detail of the last failure, or NULL */
 } kvat_entry;
@@ -116,6 +127,8 @@ typedef struct kvat_outcome {
     size_t winner_by_cell_n;
     size_t *winner_by_cell;     /**< n_cells: entry index of the best in each cell by its own score; SIZE_MAX none */
     size_t smallest_worst_loss; /**< entry with the smallest worst-case loss over cells, SIZE_MAX none */
+    size_t *front;              /**< n_front entry indices: the Pareto front by rank, of equals only the first */
+    size_t n_front;
 
     kvat_entry *entries; /**< ranked first, then failed, then untried */
     size_t n_entries;

@@ -59,6 +59,7 @@ void kvat_outcome_free(kvat_outcome *outcome) {
     free(outcome->why);
     free(outcome->incumbent_said);
     free(outcome->winner_by_cell);
+    free(outcome->front);
     free_entries(outcome->entries, outcome->n_entries);
     free_left_out(outcome->left_out, outcome->n_left_out);
     free(outcome->race);

@@ -32,6 +32,9 @@ void kvat__build_copy(kvat__builder *builder, const char *name, const json_t *va
 /** The finished value, or NULL after a failure (everything freed). */
 json_t *kvat__build_take(kvat__builder *builder);
 
+/* ---- cells.h: TTFT, decode and peak memory, the last responses of a run ---- */
+enum { KVAT__FRONT_METRICS = 3 };
+
 /* ---- entries ---- */
 /** Measured at least once without a failure. */
 bool kvat__entry_reliable(const kvat_entry *entry);

@@ -1,4 +1,4 @@
-// The configurations of an outcome: figures, score and rank of each, and the best in each cell of the workload.
+// The configurations of an outcome: figures, score and rank of each.
 // Must not decide which one to use, nor read the store.
 #include <math.h>
 #include <stdlib.h>
@@ -43,6 +43,9 @@ static kvat_status make_entry(kvat_entry *entry, const kvat__job *job, const kva
                           .ttft_s = NAN,
                           .decode_tok_per_s = NAN,
                           .jitter = NAN,
+                          .worst_loss = {NAN, NAN, NAN},
+                          .p_least = NAN,
+                          .p_front = NAN,
                           .lossy = kvat_space_lossy(job->space, config),
                           .eligible = kvat__job_eligible(job, config),
                           .forecast_bytes = job->forecast_bytes[config]};
@@ -154,45 +157,4 @@ size_t kvat__outcome_entry_of(const kvat_outcome *o, size_t config) {
     for (size_t i = 0; i < o->n_entries; i++)
         if (o->entries[i].config == config) return i;
     return SIZE_MAX;
-}
-
-/* ---- per cell ---- */
-
-static double cell_score(const kvat_outcome *o, const kvat_entry *entry, size_t cell) {
-    const kvat_profile *p = o->profile;
-    if (!entry->cells || !kvat__outcome_ranked(entry) || entry->peak_bytes <= 0) return NAN;
-    const kvat_cell_figures *f = &entry->cells[cell];
-    return -p->weight_ttft * log(f->ttft_s.value) + p->weight_decode * log(f->decode_tok_per_s.value) -
-           p->weight_memory * log((double)entry->peak_bytes);
-}
-
-kvat_status kvat__outcome_judge_cells(kvat_outcome *o, kvat_error *err) {
-    size_t n = o->profile->n_cells;
-    double *best = malloc(n * sizeof *best);
-    o->winner_by_cell = malloc(n * sizeof *o->winner_by_cell);
-    if (!best || !o->winner_by_cell) {
-        free(best);
-        return nomem(err);
-    }
-    o->winner_by_cell_n = n;
-    for (size_t c = 0; c < n; c++) {
-        best[c] = -INFINITY;
-        o->winner_by_cell[c] = SIZE_MAX;
-        for (size_t i = 0; i < o->n_entries; i++) {
-            double score = o->entries[i].eligible ? cell_score(o, &o->entries[i], c) : NAN;
-            if (!(score > best[c])) continue;
-            best[c] = score;
-            o->winner_by_cell[c] = i;
-        }
-    }
-    double smallest = INFINITY;
-    for (size_t i = 0; i < o->n_entries; i++) {
-        double worst = o->entries[i].eligible ? 0 : NAN;
-        for (size_t c = 0; c < n && !isnan(worst); c++) worst = fmax(worst, best[c] - cell_score(o, &o->entries[i], c));
-        if (isnan(cell_score(o, &o->entries[i], 0)) || !(worst < smallest)) continue;
-        smallest = worst;
-        o->smallest_worst_loss = i;
-    }
-    free(best);
-    return KVAT_OK;
 }

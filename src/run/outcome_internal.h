@@ -23,8 +23,6 @@ bool kvat__outcome_tried(const kvat_entry *entry);
 bool kvat__outcome_ranked(const kvat_entry *entry);
 /** Index of the entry of configuration `config`, SIZE_MAX none. */
 size_t kvat__outcome_entry_of(const kvat_outcome *outcome, size_t config);
-/** The best in each cell, and the entry that loses least in its worst one. Asks for the profile. */
-kvat_status kvat__outcome_judge_cells(kvat_outcome *outcome, kvat_error *err);
 
 /* ---- outcome_decide.c ---- */
 

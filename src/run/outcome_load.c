@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kvat/cells.h"
 #include "outcome_internal.h"
 
 static kvat_status nomem(kvat_error *err) {
@@ -14,6 +15,7 @@ static kvat_status nomem(kvat_error *err) {
 typedef struct gathering {
     const kvat__job *job;
     kvat__entry_figures *figures; /**< one a configuration */
+    kvat_cell_runs runs;
     kvat_outcome *outcome;
     size_t race_capacity;
     double default_score; /**< median of the default so far, for the race chart */
@@ -74,6 +76,18 @@ static void note_disturbance(gathering *g, const kvat_trial_record *record) {
     json_decref(activity);
 }
 
+static kvat_status note_cells(gathering *g, const kvat_trial_record *record) {
+    if (record->status != KVAT_TRIAL_OK) return KVAT_OK;
+    const kvat_cell_run run = {.config = record->config,
+                               .confirming = record->phase == KVAT_PHASE_CONFIRM,
+                               .elapsed_ns = record->elapsed_ns,
+                               .cost_ns = record->cost_ns,
+                               .samples = record->samples,
+                               .n_samples = record->n_samples,
+                               .peak_bytes = record->peak_bytes};
+    return kvat_cell_runs_add(&g->runs, g->job->profile, &run, g->err);
+}
+
 /** Peaks from different sources are not of one kind: a device's memory is not the host's. */
 static kvat_status note_peak_source(gathering *g, const kvat_trial_record *record) {
     if (record->status != KVAT_TRIAL_OK || !record->peak_source || !*record->peak_source) return KVAT_OK;
@@ -100,6 +114,7 @@ static void gather(void *user, const kvat_trial_record *record, kvat__drive *dri
     g->status = note_peak_source(g, record);
     if (g->status == KVAT_OK)
         g->status = kvat__entry_figures_add(&g->figures[record->config], g->job->profile, record, g->err);
+    if (g->status == KVAT_OK) g->status = note_cells(g, record);
     if (g->status == KVAT_OK) g->status = add_point(g, record, drive);
 }
 
@@ -324,7 +339,7 @@ kvat_status kvat_outcome_load(kvat_outcome **out, kvat_store *store, int64_t run
     if (status == KVAT_OK) status = conclude(o, &g, drive, err);
     if (status != KVAT_OK) goto done;
     give_parts(o, l.job);
-    status = kvat__outcome_judge_cells(o, err);
+    status = kvat_cells_judge(o, &g.runs, l.job->seed, err);
     l.job->space = o->space; /* lent for the warnings and the grid, which count configurations */
     l.job->profile = o->profile;
     if (status == KVAT_OK) status = warnings(o, &g, err);
@@ -333,6 +348,7 @@ kvat_status kvat_outcome_load(kvat_outcome **out, kvat_store *store, int64_t run
 done:
     for (size_t i = 0; g.figures && i < n; i++) kvat__entry_figures_clear(&g.figures[i]);
     free(g.figures);
+    kvat_cell_runs_clear(&g.runs);
     free(g.peak_source);
     free(l.created);
     kvat__drive_free(drive);
