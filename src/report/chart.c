@@ -11,8 +11,8 @@ static const struct {
                             "right is better. Hollow: lossy, not judged.",
                             kvat__draw_ranking},
     [KVAT_CHART_TRADEOFF] = {"tradeoff", "Time to first token against decode speed",
-                             "Each dot is a configuration; better is up and to the left. Hollow: lossy. A dotted line "
-                             "joins the lossless ones that none beats in both, where there are several.",
+                             "Each dot is a configuration; better is up and to the left. Hollow: lossy. Ringed: on the "
+                             "Pareto front; a dotted line joins those of them that none beats in both.",
                              kvat__draw_tradeoff},
     [KVAT_CHART_MEMORY] =
         {"memory", "Memory at its peak",

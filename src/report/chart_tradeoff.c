@@ -28,11 +28,11 @@ static bool plot_of(plot *p, const kvat_outcome *outcome) {
     return p->x.low <= p->x.high;
 }
 
-/* ---- the line of those that no other beats in both ---- */
-static bool beaten(const kvat_outcome *outcome, const kvat_entry *entry) {
-    for (size_t i = 0; i < outcome->n_entries; i++) {
-        const kvat_entry *other = &outcome->entries[i];
-        if (!drawable(other) || other->lossy) continue;
+/* ---- the line of those on the front that no other on it beats in both ---- */
+static bool beaten(const kvat__view *view, const kvat_entry *entry) {
+    for (size_t i = 0; i < view->outcome->n_front; i++) {
+        const kvat_entry *other = kvat__entry_at(view->outcome, view->outcome->front[i]);
+        if (!other || !drawable(other)) continue;
         bool no_worse = other->ttft_s <= entry->ttft_s && other->decode_tok_per_s >= entry->decode_tok_per_s;
         bool better = other->ttft_s < entry->ttft_s || other->decode_tok_per_s > entry->decode_tok_per_s;
         if (no_worse && better) return true;
@@ -40,20 +40,20 @@ static bool beaten(const kvat_outcome *outcome, const kvat_entry *entry) {
     return false;
 }
 
-static const kvat_entry *next_on_front(const kvat_outcome *outcome, double after) {
+static const kvat_entry *next_on_front(const kvat__view *view, double after) {
     const kvat_entry *next = NULL;
-    for (size_t i = 0; i < outcome->n_entries; i++) {
-        const kvat_entry *entry = &outcome->entries[i];
-        if (!drawable(entry) || entry->lossy || entry->ttft_s <= after || beaten(outcome, entry)) continue;
+    for (size_t i = 0; i < view->outcome->n_front; i++) {
+        const kvat_entry *entry = kvat__entry_at(view->outcome, view->outcome->front[i]);
+        if (!entry || !drawable(entry) || entry->ttft_s <= after || beaten(view, entry)) continue;
         if (!next || entry->ttft_s < next->ttft_s) next = entry;
     }
     return next;
 }
 
-static void put_front(kvat_buf *out, const plot *p, const kvat_outcome *outcome) {
-    const kvat_entry *entry = next_on_front(outcome, 0);
+static void put_front(kvat_buf *out, const plot *p, const kvat__view *view) {
+    const kvat_entry *entry = next_on_front(view, 0);
     for (const kvat_entry *next; entry; entry = next) {
-        next = next_on_front(outcome, entry->ttft_s);
+        next = next_on_front(view, entry->ttft_s);
         if (next)
             kvat__svg_line(out, "front", kvat__axis_place(&p->x, entry->ttft_s),
                            kvat__axis_place(&p->y, entry->decode_tok_per_s), kvat__axis_place(&p->x, next->ttft_s),
@@ -74,11 +74,19 @@ static void put_dot(kvat_buf *out, const kvat__view *view, const plot *p, const 
     kvat__put_seconds(&text, entry->ttft_s);
     kvat_buf_puts(&text, ", ");
     kvat__put_rate(&text, entry->decode_tok_per_s);
+    const bool front = kvat__on_front(view, entry);
+    if (front) kvat_buf_puts(&text, ", on the front");
+    if (front && isfinite(entry->p_front)) {
+        kvat_buf_puts(&text, " (");
+        kvat__put_percent(&text, entry->p_front);
+        kvat_buf_puts(&text, " sure)");
+    }
     kvat_buf_printf(out, "<g class=\"%s\">", color_of(view, entry));
     kvat__svg_title(out, kvat__piece(out, &text));
-    kvat__svg_dot(out, entry->lossy ? "mark hollow" : "mark", kvat__axis_place(&p->x, entry->ttft_s),
-                  kvat__axis_place(&p->y, entry->decode_tok_per_s),
-                  entry == view->winner || entry == view->fallback ? 6 : 4);
+    const double x = kvat__axis_place(&p->x, entry->ttft_s), y = kvat__axis_place(&p->y, entry->decode_tok_per_s);
+    const double radius = entry == view->winner || entry == view->fallback ? 6 : 4;
+    if (front) kvat__svg_dot(out, "ring", x, y, radius + 3.5);
+    kvat__svg_dot(out, entry->lossy ? "mark hollow" : "mark", x, y, radius);
     kvat_buf_puts(out, "</g>\n");
     kvat_buf_clear(&text);
 }
@@ -152,7 +160,7 @@ double kvat__draw_tradeoff(kvat_buf *out, const kvat__view *view) {
     kvat__ticks x = kvat__axis_nice(&p.x, 6), y = kvat__axis_nice(&p.y, 6);
     kvat__svg_axis_x(out, &p.x, &x, top, bottom);
     kvat__svg_axis_y(out, &p.y, &y, left, right);
-    put_front(out, &p, view->outcome);
+    put_front(out, &p, view);
     for (size_t i = view->outcome->n_entries; i-- > 0;)
         if (drawable(&view->outcome->entries[i])) put_dot(out, view, &p, &view->outcome->entries[i]);
     put_names(out, view, &p);

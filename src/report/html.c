@@ -170,6 +170,8 @@ kvat_status kvat_report_html(kvat_buf *out, const kvat_outcome *outcome, kvat_er
     if (status == KVAT_OK) status = put_charts(out, &view, err);
     if (status != KVAT_OK) return status;
     kvat__html_ranking(out, &view);
+    kvat__html_front(out, &view);
+    kvat__html_best_per_cell(out, &view);
     kvat__html_cells(out, &view);
     if (view.winner) kvat__html_failures(out, &view);
     kvat__html_left_out(out, &view);

@@ -6,7 +6,7 @@
 #include "html.h"
 #include "kvat/units.h"
 
-static void open_table(kvat_buf *out, const char *caption, const char *const *heads, size_t first_number) {
+void kvat__html_open_table(kvat_buf *out, const char *caption, const char *const *heads, size_t first_number) {
     kvat_buf_printf(
         out, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"%s\">\n<table>\n<thead><tr>", caption);
     for (size_t i = 0; heads[i]; i++)
@@ -14,7 +14,7 @@ static void open_table(kvat_buf *out, const char *caption, const char *const *he
     kvat_buf_puts(out, "</tr></thead>\n<tbody>\n");
 }
 
-static void close_table(kvat_buf *out) {
+void kvat__html_close_table(kvat_buf *out) {
     kvat_buf_puts(out, "</tbody>\n</table>\n</div>\n");
 }
 
@@ -52,10 +52,10 @@ void kvat__html_ranking(kvat_buf *out, const kvat__view *view) {
         out,
         "<h2>Ranking</h2>\n<p>TTFT (time to first token) and decode are geometric means over the cells of the "
         "workload; jitter is the 95th percentile of the time between tokens over its median, in the worst cell.</p>\n");
-    open_table(out, "Ranking of configurations", heads, 2);
+    kvat__html_open_table(out, "Ranking of configurations", heads, 2);
     for (size_t i = 0; i < view->outcome->n_entries; i++)
         if (view->outcome->entries[i].rank > 0) put_rank_row(out, view, &view->outcome->entries[i]);
-    close_table(out);
+    kvat__html_close_table(out);
     kvat__html_say(out, "<p>", view, kvat__say_outscored, "</p>\n");
 }
 
@@ -75,17 +75,11 @@ static void put_measured(kvat_buf *out, kvat_interval value, void (*put)(kvat_bu
 }
 
 static void put_cell_row(kvat_buf *out, const kvat__view *view, size_t i) {
-    const kvat_outcome *outcome = view->outcome;
-    const kvat_cell *cell = &outcome->profile->cells[i];
     const kvat_cell_figures *figures = &view->winner->cells[i];
-    const kvat_entry *best = i < outcome->winner_by_cell_n ? kvat__entry_at(outcome, outcome->winner_by_cell[i]) : NULL;
     kvat_buf text = KVAT_BUF_INIT;
-    kvat_buf_printf(out, "<tr><th scope=\"row\">%lld → %lld", (long long)cell->prompt_tokens,
-                    (long long)cell->output_tokens);
-    if (cell->sequences > 1) kvat_buf_printf(out, ", × %lld", (long long)cell->sequences);
-    kvat_buf_puts(out, "</th><td class=\"wordy\">");
-    kvat__html_text(out, best ? best->label : "–");
-    kvat_buf_puts(out, "</td>");
+    kvat_buf_puts(out, "<tr><th scope=\"row\">");
+    kvat__put_cell_name(out, &view->outcome->profile->cells[i]);
+    kvat_buf_puts(out, "</th>");
     put_measured(out, figures->ttft_s, kvat__put_seconds);
     put_measured(out, figures->decode_tok_per_s, kvat__put_rate);
     kvat__put_rate(&text, figures->prefill_tok_per_s);
@@ -98,23 +92,16 @@ static void put_cell_row(kvat_buf *out, const kvat__view *view, size_t i) {
 }
 
 void kvat__html_cells(kvat_buf *out, const kvat__view *view) {
-    static const char *const heads[] = {"prompt → output", "best here",     "TTFT",       "decode",
-                                        "prefill",         "token, median", "token, p99", NULL};
+    static const char *const heads[] = {"prompt → output", "TTFT",       "decode", "prefill",
+                                        "token, median",   "token, p99", NULL};
     const kvat_outcome *outcome = view->outcome;
     if (!view->winner || !view->winner->cells || !outcome->profile) return;
     kvat_buf_puts(out, "<h2>Cell by cell</h2>\n<p>Figures of ");
     kvat__html_text(out, view->winner->label);
-    kvat_buf_puts(out, " at each prompt and output length, in tokens, beside the configuration that is best there.");
-    const kvat_entry *steady = kvat__entry_at(outcome, outcome->smallest_worst_loss);
-    if (steady && steady->rank > 0) {
-        kvat_buf_puts(out, " The one that loses least in its worst cell: ");
-        kvat__html_text(out, steady->label);
-        kvat_buf_puts(out, ".");
-    }
-    kvat_buf_puts(out, "</p>\n");
-    open_table(out, "Figures of each cell", heads, 2);
+    kvat_buf_puts(out, " at each prompt and output length, in tokens.</p>\n");
+    kvat__html_open_table(out, "Figures of each cell", heads, 1);
     for (size_t i = 0; i < outcome->profile->n_cells; i++) put_cell_row(out, view, i);
-    close_table(out);
+    kvat__html_close_table(out);
 }
 
 /* ---- what did not run ---- */
@@ -136,12 +123,12 @@ void kvat__html_failures(kvat_buf *out, const kvat__view *view) {
     kvat_buf_puts(
         out,
         "<h2>What failed, and why</h2>\n<p>A failed trial has no figures: it is never counted as a slow one.</p>\n");
-    open_table(out, "Failures and their causes", heads, 3);
+    kvat__html_open_table(out, "Failures and their causes", heads, 3);
     for (size_t i = 0; i < view->outcome->n_entries; i++) {
         const kvat_entry *entry = &view->outcome->entries[i];
         if (entry->rank == 0 && kvat__failures(entry) > 0) put_failure_row(out, entry);
     }
-    close_table(out);
+    kvat__html_close_table(out);
 }
 
 static void put_left_out_row(kvat_buf *out, const kvat_left_out *left_out) {
@@ -173,7 +160,7 @@ void kvat__html_left_out(kvat_buf *out, const kvat__view *view) {
     kvat__html_say(out, "<p>", view, kvat__say_space, ".</p>\n");
     put_skipped(out, &outcome->skipped);
     if (outcome->n_left_out == 0) return;
-    open_table(out, "Configurations never started", heads, 2);
+    kvat__html_open_table(out, "Configurations never started", heads, 2);
     for (size_t i = 0; i < outcome->n_left_out; i++) put_left_out_row(out, &outcome->left_out[i]);
-    close_table(out);
+    kvat__html_close_table(out);
 }

@@ -93,22 +93,78 @@ static void put_interval(kvat_buf *out, kvat_interval value, void (*put)(kvat_bu
     put_cell(out, &text);
 }
 
+/* ---- more than one answer ---- */
+static void put_best_row(kvat_buf *out, const kvat__view *view, size_t i) {
+    const kvat_entry *best = kvat__best_in_cell(view, i), *winner = view->winner;
+    kvat_buf text = KVAT_BUF_INIT;
+    kvat_buf_puts(out, "| ");
+    kvat__put_cell_name(out, &view->outcome->profile->cells[i]);
+    kvat_buf_printf(out, " | %s", best == winner ? "**" : "");
+    put_text(out, best ? best->label : "–");
+    kvat_buf_printf(out, "%s |", best == winner ? "**" : "");
+    kvat__put_chance(&text, best && best->cells ? best->cells[i].p_good : NAN);
+    put_cell(out, &text);
+    if (best && best->cells && best != view->fallback && isfinite(best->cells[i].gain.value))
+        kvat__put_gain(&text, best->cells[i].gain);
+    else
+        kvat_buf_puts(&text, "–");
+    put_cell(out, &text);
+    kvat__put_loss(&text, winner->cells[i].loss);
+    put_cell(out, &text);
+    kvat__put_chance(&text, winner->cells[i].p_good);
+    put_cell(out, &text);
+    kvat_buf_putc(out, '\n');
+}
+
+static void put_best_per_cell(kvat_buf *out, const kvat__view *view) {
+    if (!kvat__has_cells(view)) return;
+    kvat_buf_puts(out, "## Best per cell\n\n| prompt → output | best here | sure | score over the default's | this one "
+                       "loses | this one is as good |\n| --- | --- | ---: | ---: | ---: | ---: |\n");
+    for (size_t i = 0; i < view->outcome->profile->n_cells; i++) put_best_row(out, view, i);
+    kvat_buf_putc(out, '\n');
+    put_sentence(out, view, kvat__say_per_cell);
+    put_sentence(out, view, kvat__say_regret);
+}
+
+static void put_front(kvat_buf *out, const kvat__view *view) {
+    if (!kvat__has_front(view)) return;
+    kvat_buf_printf(out,
+                    "## Pareto front (%s)\n\n| configuration | sure | TTFT | decode | peak |\n"
+                    "| --- | ---: | ---: | ---: | ---: |\n",
+                    kvat__front_metrics(view));
+    for (size_t i = 0; i < view->outcome->n_front; i++) {
+        const kvat_entry *entry = kvat__entry_at(view->outcome, view->outcome->front[i]);
+        kvat_buf text = KVAT_BUF_INIT;
+        if (!entry) continue;
+        kvat_buf_printf(out, "| %s", entry == view->winner ? "**" : "");
+        put_text(out, entry->label);
+        kvat_buf_printf(out, "%s |", entry == view->winner ? "**" : "");
+        kvat__put_chance(&text, entry->p_front);
+        put_cell(out, &text);
+        kvat__put_seconds(&text, entry->ttft_s);
+        put_cell(out, &text);
+        kvat__put_rate(&text, entry->decode_tok_per_s);
+        put_cell(out, &text);
+        if (entry->peak_bytes > 0) kvat_put_bytes(&text, entry->peak_bytes);
+        put_cell(out, &text);
+        kvat_buf_putc(out, '\n');
+    }
+    kvat_buf_putc(out, '\n');
+    put_sentence(out, view, kvat__say_what_front_is);
+}
+
 static void put_cells(kvat_buf *out, const kvat__view *view) {
     const kvat_outcome *outcome = view->outcome;
     if (!view->winner || !view->winner->cells || !outcome->profile) return;
-    kvat_buf_puts(out, "## Cell by cell\n\n| prompt | output | sequences | TTFT | decode | best here |\n"
-                       "| ---: | ---: | ---: | ---: | ---: | --- |\n");
+    kvat_buf_puts(out, "## Cell by cell\n\n| prompt | output | sequences | TTFT | decode |\n"
+                       "| ---: | ---: | ---: | ---: | ---: |\n");
     for (size_t i = 0; i < outcome->profile->n_cells; i++) {
         const kvat_cell *cell = &outcome->profile->cells[i];
         kvat_buf_printf(out, "| %lld | %lld | %lld |", (long long)cell->prompt_tokens, (long long)cell->output_tokens,
                         (long long)cell->sequences);
         put_interval(out, view->winner->cells[i].ttft_s, kvat__put_seconds);
         put_interval(out, view->winner->cells[i].decode_tok_per_s, kvat__put_rate);
-        const kvat_entry *best =
-            i < outcome->winner_by_cell_n ? kvat__entry_at(outcome, outcome->winner_by_cell[i]) : NULL;
-        kvat_buf_putc(out, ' ');
-        put_text(out, best ? best->label : "–");
-        kvat_buf_puts(out, " |\n");
+        kvat_buf_putc(out, '\n');
     }
     kvat_buf_putc(out, '\n');
 }
@@ -210,6 +266,8 @@ kvat_status kvat_report_markdown(kvat_buf *out, const kvat_outcome *outcome, kva
     put_sentence(out, &view, kvat__say_next);
     put_settings(out, &view);
     put_ranking(out, &view);
+    put_front(out, &view);
+    put_best_per_cell(out, &view);
     put_cells(out, &view);
     put_failures(out, &view);
     put_sentence(out, &view, kvat__say_space);

@@ -100,6 +100,23 @@ void kvat__say_confidence(kvat_buf *out, const kvat__view *view);
 /** The command that repeats the run, words quoted for a shell. */
 void kvat__say_command(kvat_buf *out, const kvat__view *view);
 
+/* ---- words_cells.c: each cell by itself, the worst of them, the front ---- */
+void kvat__put_cell_name(kvat_buf *out, const kvat_cell *cell); /**< "2048 → 256, × 4" */
+void kvat__put_chance(kvat_buf *out, double p);                 /**< "87 %", "–" when not known */
+/** A loss of score s as the share of the best that is lost: "0.8 % (0.0 to 2.4 %)", "cannot tell", "–". */
+void kvat__put_loss(kvat_buf *out, kvat_interval loss);
+/** More than one cell, and more than one configuration compared in them. */
+bool kvat__has_cells(const kvat__view *view);
+const kvat_entry *kvat__best_in_cell(const kvat__view *view, size_t cell); /**< or NULL */
+bool kvat__has_front(const kvat__view *view);
+bool kvat__on_front(const kvat__view *view, const kvat_entry *entry);
+const char *kvat__front_metrics(const kvat__view *view);     /**< "TTFT, decode, memory" */
+void kvat__say_cells(kvat_buf *out, const kvat__view *view); /**< each nothing where there is nothing to say */
+void kvat__say_regret(kvat_buf *out, const kvat__view *view);
+void kvat__say_front(kvat_buf *out, const kvat__view *view);
+void kvat__say_per_cell(kvat_buf *out, const kvat__view *view);      /**< how to read the table of cells … */
+void kvat__say_what_front_is(kvat_buf *out, const kvat__view *view); /**< … and that of the front */
+
 /** One line of the result: before, after, change. */
 typedef struct kvat__metric {
     const char *name;

@@ -25,6 +25,7 @@ const char kvat__svg_style[] =
     ".chart .bad{color:var(--bad)}\n"
     ".chart .mark{fill:currentColor;stroke:var(--paper);stroke-width:1}\n"
     ".chart .hollow{fill:var(--paper);stroke:currentColor;stroke-width:2}\n"
+    ".chart .ring{fill:none;stroke:currentColor;stroke-width:1.2}\n"
     ".chart .whisker{stroke:currentColor;stroke-width:3;stroke-opacity:.45;stroke-linecap:round}\n"
     ".chart .curve{stroke:currentColor;stroke-width:2;stroke-linecap:round}\n"
     ".chart .cross{stroke:currentColor;stroke-width:2}\n"
