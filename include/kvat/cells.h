@@ -55,6 +55,11 @@ KVAT_EXTERN void kvat_cell_runs_clear(kvat_cell_runs *runs);
 KVAT_EXTERN kvat_status kvat_cells_judge(kvat_outcome *outcome, const kvat_cell_runs *runs, uint64_t seed,
                                          kvat_error *err);
 
+/** Adds what plan and report say of it to a JSON object: `by_cell` and `worst_case` where there is more than one cell,
+ * and `pareto_front` (schemas/plan.schema.json). Losses there are the share of the cell's best score that is lost, 1 −
+ * exp(−loss). */
+KVAT_EXTERN kvat_status kvat_cells_json_add(json_t *object, const kvat_outcome *outcome, kvat_error *err);
+
 #ifdef __cplusplus
 }
 #endif

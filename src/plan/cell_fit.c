@@ -35,18 +35,23 @@ typedef struct field {
     candidate *all;
     double *mean;
     size_t n, n_responses, n_cells;
+    double delta;
 } field;
 
+/** By how much another that is nowhere worse by more than delta is better, at most. */
 static double front_distance(const field *f, size_t i) {
-    double most = 0;
+    double distance = 0;
     for (size_t k = 0; k < f->n; k++) {
         if (!f->all[k].may_win || k == i) continue;
-        double least = INFINITY; /* by how much k is better everywhere */
-        for (size_t d = f->n_cells; d < f->n_responses; d++)
-            least = fmin(least, f->mean[k * f->n_responses + d] - f->mean[i * f->n_responses + d]);
-        most = fmax(most, least);
+        double least = INFINITY, most = -INFINITY;
+        for (size_t d = f->n_cells; d < f->n_responses; d++) {
+            const double ahead = f->mean[k * f->n_responses + d] - f->mean[i * f->n_responses + d];
+            least = fmin(least, ahead);
+            most = fmax(most, ahead);
+        }
+        if (least >= -f->delta) distance = fmax(distance, most);
     }
-    return most;
+    return distance;
 }
 
 static double cell_distance(const field *f, size_t i) {
@@ -111,7 +116,7 @@ static bool gather_field(field *f, size_t *entry_of_run, const kvat_outcome *o, 
 
 static kvat_status choose_arms(kvat__cell_fit *fit, size_t *entry_of_run, const kvat_outcome *o,
                                const kvat_cell_runs *runs, kvat_error *err) {
-    field f = {.n_responses = runs->n_responses, .n_cells = fit->n_cells};
+    field f = {.n_responses = runs->n_responses, .n_cells = fit->n_cells, .delta = o->delta};
     bool ok = gather_field(&f, entry_of_run, o, runs), any = false;
     if (ok) narrow(&f, o);
     fit->entry = ok ? calloc(f.n + 1, sizeof *fit->entry) : NULL;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kvat/cells.h"
 #include "plan_internal.h"
 
 bool kvat__entry_reliable(const kvat_entry *entry) {
@@ -224,6 +225,7 @@ static void add_how(kvat__builder *plan, const kvat_outcome *outcome, const kvat
     kvat__build_add(plan, "noise", noise_member(outcome));
     kvat__build_add(plan, "memory", memory_member(outcome, entry));
     kvat__build_add(plan, "alternatives", alternatives_member(outcome));
+    if (!plan->failed) plan->failed = kvat_cells_json_add(plan->object, outcome, NULL) != KVAT_OK;
     kvat__build_add(plan, "fallback", kvat__fallback(outcome, entry));
     kvat__build_copy(plan, "environment", outcome->environment);
     kvat__build_add(plan, "reproduce", kvat__reproduce(outcome));

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kvat/cells.h"
 #include "kvat/json.h"
 #include "report_internal.h"
 
@@ -70,6 +71,16 @@ static void put_csv_cell(kvat_buf *out, const kvat_cell *cell, const kvat_cell_f
     put_csv_real(out, figures->itl_p99_s);
 }
 
+/* More than one answer: of this cell, then of the configuration. */
+static void put_csv_answers(kvat_buf *out, const kvat_entry *entry, const kvat_cell_figures *cell) {
+    put_csv_real(out, cell ? cell->gain.value : NAN);
+    put_csv_real(out, cell ? cell->loss.value : NAN);
+    put_csv_real(out, cell ? cell->p_good : NAN);
+    put_csv_real(out, entry->worst_loss.value);
+    put_csv_real(out, entry->p_least);
+    put_csv_real(out, entry->p_front);
+}
+
 static void put_csv_rows(kvat_buf *out, const kvat_outcome *outcome, const kvat_entry *entry) {
     size_t n = entry->cells && outcome->profile ? outcome->profile->n_cells : 0;
     for (size_t i = 0; i < (n ? n : 1); i++) {
@@ -80,6 +91,7 @@ static void put_csv_rows(kvat_buf *out, const kvat_outcome *outcome, const kvat_
             kvat_buf_puts(out, ",,,,,,,,,,,,,");
         kvat_buf_putc(out, ',');
         put_csv_text(out, entry->failure ? entry->failure : "");
+        put_csv_answers(out, entry, n ? &entry->cells[i] : NULL);
         kvat_buf_puts(out, "\r\n");
     }
 }
@@ -89,7 +101,8 @@ kvat_status kvat_report_csv(kvat_buf *out, const kvat_outcome *outcome, kvat_err
                   "rank,configuration,identity,lossy,state,clean_runs,failures,score,score_low,score_high,peak_bytes,"
                   "model_bytes,kv_bytes,compute_bytes,prompt_tokens,output_tokens,sequences,ttft_s,ttft_low_s,"
                   "ttft_high_s,decode_tok_per_s,decode_low_tok_per_s,decode_high_tok_per_s,prefill_tok_per_s,"
-                  "itl_p50_s,itl_p95_s,itl_p99_s,failure\r\n");
+                  "itl_p50_s,itl_p95_s,itl_p99_s,failure,cell_ln_gain,cell_ln_loss,cell_p_good,ln_worst_loss,p_least,p_"
+                  "front\r\n");
     for (size_t i = 0; i < outcome->n_entries; i++) put_csv_rows(out, outcome, &outcome->entries[i]);
     return kvat_buf_status(out, err);
 }
@@ -150,6 +163,9 @@ static json_t *cell_json(maker *m, const kvat_cell *cell, const kvat_cell_figure
     set(m, object, "itl_p50_s", real(figures->itl_p50_s));
     set(m, object, "itl_p95_s", real(figures->itl_p95_s));
     set(m, object, "itl_p99_s", real(figures->itl_p99_s));
+    set(m, object, "ln_gain", interval(m, figures->gain));
+    set(m, object, "ln_loss", interval(m, figures->loss));
+    set(m, object, "p_good", real(figures->p_good));
     return object;
 }
 
@@ -182,6 +198,9 @@ static json_t *entry_json(maker *m, const kvat_outcome *outcome, const kvat_entr
     set(m, object, "score",
         interval(m, (kvat_interval){entry->score, entry->score_interval.low, entry->score_interval.high}));
     set(m, object, "p_good", real(entry->standing.p_good));
+    set(m, object, "ln_worst_loss", interval(m, entry->worst_loss));
+    set(m, object, "p_least", real(entry->p_least));
+    set(m, object, "p_front", real(entry->p_front));
     set(m, object, "ttft_s", real(entry->ttft_s));
     set(m, object, "decode_tok_per_s", real(entry->decode_tok_per_s));
     set(m, object, "jitter", real(entry->jitter));
@@ -287,6 +306,7 @@ static void add_answer(maker *m, json_t *report, const kvat__view *view) {
     set(m, report, "p_best", real(outcome->p_best));
     set(m, report, "delta", real(outcome->delta));
     set(m, report, "reference_is_default", json_boolean(outcome->reference_is_default));
+    if (!report || kvat_cells_json_add(report, outcome, NULL) != KVAT_OK) m->failed = true;
     set(m, report, "confirmation", confirmation_json(m, view));
     if (outcome->incumbent_said) set(m, report, "incumbent", incumbent_json(m, view));
     set(m, report, "warnings", warnings_json(m, outcome));

@@ -113,6 +113,7 @@ bool kvat__on_front(const kvat__view *view, const kvat_entry *entry);
 const char *kvat__front_metrics(const kvat__view *view);     /**< "TTFT, decode, memory" */
 void kvat__say_cells(kvat_buf *out, const kvat__view *view); /**< each nothing where there is nothing to say */
 void kvat__say_regret(kvat_buf *out, const kvat__view *view);
+void kvat__say_regret_briefly(kvat_buf *out, const kvat__view *view);
 void kvat__say_front(kvat_buf *out, const kvat__view *view);
 void kvat__say_per_cell(kvat_buf *out, const kvat__view *view);      /**< how to read the table of cells … */
 void kvat__say_what_front_is(kvat_buf *out, const kvat__view *view); /**< … and that of the front */

@@ -23,23 +23,26 @@ static double lost(double loss) {
     return -100 * expm1(-loss);
 }
 
+static bool too_wide(kvat_interval loss) {
+    return kvat__cannot_tell((kvat_interval){exp(loss.value), exp(loss.low), exp(loss.high)});
+}
+
 void kvat__put_loss(kvat_buf *out, kvat_interval loss) {
     if (!isfinite(loss.value)) {
         kvat_buf_puts(out, "–");
         return;
     }
-    if (kvat__gain_unknown(loss)) {
+    if (too_wide(loss)) {
         kvat_buf_puts(out, "cannot tell");
         return;
     }
     kvat__put_fixed(out, lost(loss.value), 1);
-    if (!isfinite(loss.high)) {
-        kvat_buf_puts(out, " %");
-        return;
-    }
-    kvat_buf_puts(out, " % (");
-    kvat__put_fixed(out, lost(loss.low), 1);
-    kvat_buf_puts(out, " to ");
+    kvat_buf_puts(out, " %");
+    if (!isfinite(loss.high)) return;
+    const bool none = lost(loss.low) < 0.05; /* 0 is no knowledge, it is where losses begin */
+    kvat_buf_puts(out, none ? " (up to " : " (");
+    if (!none) kvat__put_fixed(out, lost(loss.low), 1);
+    if (!none) kvat_buf_puts(out, " to ");
     kvat__put_fixed(out, lost(loss.high), 1);
     kvat_buf_puts(out, " %)");
 }
@@ -55,7 +58,17 @@ const kvat_entry *kvat__best_in_cell(const kvat__view *view, size_t cell) {
     return cell < outcome->winner_by_cell_n ? kvat__entry_at(outcome, outcome->winner_by_cell[cell]) : NULL;
 }
 
-/* ---- best per cell ---- */
+static const char *name_in(const kvat__view *view, const kvat_entry *entry) {
+    if (kvat__is_default(view, entry)) return "the default";
+    if (entry == view->winner) return "this one";
+    return entry->label ? entry->label : "?";
+}
+
+static const char *own_name(const kvat__view *view) {
+    return name_in(view, view->winner);
+}
+
+/* ---- best per cell; where nothing ran twice, sentences say nothing: tables have the estimates ---- */
 
 /** The cells whose best is `entry`, how much the winner loses there at most, and the lowest chance of `entry`. */
 typedef struct share_of_cells {
@@ -88,27 +101,33 @@ static const kvat_entry *main_other(const kvat__view *view) {
     return other;
 }
 
+static void say_own(kvat_buf *out, const kvat__view *view, share_of_cells own, size_t n) {
+    kvat_buf_printf(out, "Best per cell: %s in ", own_name(view));
+    if (own.n == 0 || own.n == n)
+        kvat_buf_printf(out, own.n ? "all %zu" : "none of %zu", n);
+    else
+        kvat_buf_printf(out, "%zu of %zu", own.n, n);
+    if (own.n == 0 || !isfinite(own.p_good)) return;
+    kvat_buf_puts(out, own.n > 1 ? " (each at least " : " (");
+    kvat__put_percent(out, own.p_good);
+    kvat_buf_puts(out, " sure)");
+}
+
 void kvat__say_cells(kvat_buf *out, const kvat__view *view) {
-    if (!kvat__has_cells(view)) return;
+    if (!kvat__has_cells(view) || !isfinite(view->winner->cells[0].p_good)) return;
     const size_t n = view->outcome->winner_by_cell_n;
     const share_of_cells own = share_of(view, view->winner);
     const kvat_entry *other = main_other(view);
-    kvat_buf_printf(out, "Best per cell: this one in %s%zu", own.n == n ? "all " : "", own.n);
-    if (own.n < n) kvat_buf_printf(out, " of %zu", n);
-    if (isfinite(own.p_good)) {
-        kvat_buf_puts(out, own.n > 1 ? " (each at least " : " (");
-        kvat__put_percent(out, own.p_good);
-        kvat_buf_puts(out, " sure)");
-    }
+    say_own(out, view, own, n);
     if (other) {
         const share_of_cells theirs = share_of(view, other);
-        kvat_buf_printf(out, "; in %zu %s", theirs.n, other->label ? other->label : "?");
+        kvat_buf_printf(out, "; %s in %zu", name_in(view, other), theirs.n);
         if (theirs.loss > 0) {
-            kvat_buf_puts(out, theirs.n > 1 ? ", where this one loses up to " : ", where this one loses ");
+            kvat_buf_printf(out, ", where %s loses %s", own_name(view), theirs.n > 1 ? "up to " : "");
             kvat__put_fixed(out, lost(theirs.loss), 1);
             kvat_buf_puts(out, " %");
         }
-        if (own.n + theirs.n < n) kvat_buf_printf(out, "; in %zu others", n - own.n - theirs.n);
+        if (own.n + theirs.n < n) kvat_buf_printf(out, "; others in %zu", n - own.n - theirs.n);
     }
     kvat_buf_putc(out, '.');
 }
@@ -125,24 +144,29 @@ static void say_loss(kvat_buf *out, const kvat__view *view, const kvat_entry *en
 
 void kvat__say_regret(kvat_buf *out, const kvat__view *view) {
     const kvat_entry *least = kvat__entry_at(view->outcome, view->outcome->smallest_worst_loss);
-    if (!kvat__has_cells(view) || !least || !isfinite(least->worst_loss.value)) return;
-    kvat_buf_printf(out, "Least regret in the worst cell: %s, ",
-                    least == view->winner ? "this one"
-                    : least->label        ? least->label
-                                          : "?");
-    say_loss(out, view, least);
-    if (isfinite(least->p_least)) {
-        kvat_buf_puts(out, "; ");
-        kvat__put_percent(out, least->p_least);
-        kvat_buf_puts(out, " sure it is within ");
-        kvat__put_share(out, view->outcome->delta);
-        kvat_buf_puts(out, " of the least");
+    if (!kvat__has_cells(view) || !least || !isfinite(least->p_least)) return;
+    if (too_wide(least->worst_loss)) {
+        kvat_buf_puts(out, "Least regret in the worst cell: cannot tell.");
+        return;
     }
+    kvat_buf_printf(out, "Least regret in the worst cell: %s, ", name_in(view, least));
+    say_loss(out, view, least);
+    kvat_buf_puts(out, "; ");
+    kvat__put_percent(out, least->p_least);
+    kvat_buf_puts(out, " sure");
     if (least != view->winner && isfinite(view->winner->worst_loss.value)) {
-        kvat_buf_puts(out, ". This one: ");
+        kvat_buf_printf(out, ". %s: ", kvat__is_default(view, view->winner) ? "The default" : "This one");
         say_loss(out, view, view->winner);
     }
     kvat_buf_putc(out, '.');
+}
+
+/* Said already where it is the best in every cell. */
+void kvat__say_regret_briefly(kvat_buf *out, const kvat__view *view) {
+    const bool everywhere = kvat__has_cells(view) &&
+                            kvat__entry_at(view->outcome, view->outcome->smallest_worst_loss) == view->winner &&
+                            share_of(view, view->winner).n == view->outcome->winner_by_cell_n;
+    if (!everywhere) kvat__say_regret(out, view);
 }
 
 /* ---- the front ---- */
@@ -162,13 +186,13 @@ bool kvat__on_front(const kvat__view *view, const kvat_entry *entry) {
 }
 
 void kvat__say_front(kvat_buf *out, const kvat__view *view) {
-    if (!kvat__has_front(view) || !view->winner) return;
+    if (!kvat__has_front(view) || !view->winner || !isfinite(view->winner->p_front)) return;
     const size_t n = view->outcome->n_front;
     kvat_buf_printf(out, "Pareto front (%s): ", kvat__front_metrics(view));
     if (n == 1 && kvat__on_front(view, view->winner))
-        kvat_buf_puts(out, "this one alone.");
+        kvat_buf_printf(out, "%s alone.", own_name(view));
     else
-        kvat_buf_printf(out, "%zu of %zu configurations, this one %s.", n, kvat_outcome_compared(view->outcome),
+        kvat_buf_printf(out, "%zu of %zu, %s %s.", n, kvat_outcome_compared(view->outcome), own_name(view),
                         kvat__on_front(view, view->winner) ? "among them" : "not among them");
 }
 

@@ -8,11 +8,11 @@
 static void a_plan_names_everything_to_deploy(void **state) {
     (void)state;
     json_t *plan = plan_of(SAMPLE_WINNER);
-    static const char *const members[] = {"format",       "kvat_version", "decision",       "why",       "engine",
-                                          "model",        "profile",      "context_tokens", "sequences", "settings",
-                                          "changed",      "label",        "lossy",          "gain",      "confidence",
-                                          "noise",        "memory",       "figures",        "fallback",  "environment",
-                                          "alternatives", "reproduce",    "created_utc"};
+    static const char *const members[] = {
+        "format",         "kvat_version", "decision", "why",        "engine",      "model",       "profile",
+        "context_tokens", "sequences",    "settings", "changed",    "label",       "lossy",       "gain",
+        "confidence",     "noise",        "memory",   "figures",    "fallback",    "environment", "alternatives",
+        "reproduce",      "created_utc",  "by_cell",  "worst_case", "pareto_front"};
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
         if (!json_object_get(plan, members[i])) fail_msg("member %s is missing", members[i]);
     assert_int_equal(json_object_size(plan), sizeof members / sizeof *members);
@@ -25,6 +25,10 @@ static void a_plan_names_everything_to_deploy(void **state) {
     assert_int_equal(json_integer_value(at(plan, "confidence", "of")), 12);
     assert_int_equal(json_array_size(at(plan, "alternatives", NULL)), 23);
     assert_string_equal(json_string_value(json_array_get(at(plan, "reproduce", NULL), 1)), "tune");
+    assert_int_equal(json_array_size(at(plan, "by_cell", NULL)), 3);
+    assert_string_equal(json_string_value(at(plan, "worst_case", "label")), json_string_value(at(plan, "label", NULL)));
+    assert_int_equal(json_object_size(json_object_get(json_array_get(at(plan, "pareto_front", NULL), 1), "settings")),
+                     9);
     json_decref(plan);
 }
 
@@ -207,7 +211,7 @@ static kvat_status make_and_free(void *context, kvat_error *err) {
     const kvat_outcome *outcome = context;
     json_t *plan = NULL;
     kvat_status status = kvat_plan_make(&plan, outcome, outcome->winner, err);
-    if (status == KVAT_OK) assert_int_equal(json_object_size(plan), 23);
+    if (status == KVAT_OK) assert_int_equal(json_object_size(plan), 26);
     json_decref(plan);
     return status;
 }

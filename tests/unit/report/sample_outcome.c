@@ -162,6 +162,7 @@ static void fail_entry(kvat_entry *entry, kvat_trial_status status, const char *
     entry->peak_bytes = entry->model_bytes = entry->kv_bytes = entry->compute_bytes = 0;
     entry->failures_by_status[status] = 2;
     entry->standing = (kvat_search_standing){state, 0, 2, {NAN, NAN, NAN}, 0};
+    entry->worst_loss = (kvat_interval){NAN, NAN, NAN};
 }
 
 static int by_score(const void *a, const void *b) {
@@ -273,11 +274,46 @@ static void fill_left_out(kvat_outcome *outcome) {
     outcome->skipped = (kvat_space_left_out){.lossy = 0, .unstable = 0, .constrained = 3, .equal = 8};
 }
 
+/* ---- more than one answer: made up, as if one other were best in the last cell ---- */
+static double cell_gain(size_t config, size_t cell) {
+    return gain_of(config) + (cell == 2 && config == 1 ? 0.075 : 0);
+}
+
+static kvat_interval about(double value, double half) {
+    return (kvat_interval){value, value - half, value + half};
+}
+
+static void fill_answers(kvat_entry *entry, size_t n_cells_known) {
+    entry->worst_loss = (kvat_interval){-INFINITY, NAN, NAN};
+    for (size_t c = 0; c < n_cells_known; c++) {
+        double gain = cell_gain(entry->config, c), loss = cell_gain(c == 2 ? 1 : 3, c) - gain;
+        entry->cells[c].gain = about(gain, 0.012);
+        entry->cells[c].loss = (kvat_interval){loss, loss > 0.009 ? loss - 0.009 : 0, loss + 0.009};
+        entry->cells[c].p_good = loss < 0.005 ? 0.93 - 0.04 * (double)c : exp(-150 * loss);
+        if (!(loss > entry->worst_loss.value)) continue;
+        entry->worst_loss = entry->cells[c].loss;
+        entry->worst_cell = c;
+    }
+    entry->p_least = entry->config == 3 ? 0.88 : 0.07;
+    entry->p_front = entry->config == 3 ? 0.97 : entry->config == 5 ? 0.81 : 0.12;
+    if (n_cells_known == 0) entry->worst_loss.value = entry->p_least = entry->p_front = NAN;
+}
+
+/** Entries are ranked, the default among them or not. */
 static void fill_by_cell(kvat_outcome *outcome) {
+    const bool works = outcome->entries[entry_of(outcome, 3)].rank > 0;
+    free(outcome->winner_by_cell);
+    free(outcome->front);
     outcome->winner_by_cell_n = n_cells;
     outcome->winner_by_cell = zeroed(n_cells, sizeof *outcome->winner_by_cell);
-    for (size_t i = 0; i < n_cells; i++) outcome->winner_by_cell[i] = entry_of(outcome, i == 2 ? 1 : 3);
-    outcome->smallest_worst_loss = entry_of(outcome, 3);
+    outcome->front = zeroed(2, sizeof *outcome->front);
+    outcome->n_front = works ? 2 : 0;
+    for (size_t i = 0; i < n_cells; i++)
+        outcome->winner_by_cell[i] = works ? entry_of(outcome, i == 2 ? 1 : 3) : SIZE_MAX;
+    outcome->smallest_worst_loss = works ? entry_of(outcome, 3) : SIZE_MAX;
+    for (size_t i = 0; i < outcome->n_front; i++) outcome->front[i] = entry_of(outcome, i ? 5 : 3);
+    for (size_t i = 0; i < outcome->n_entries; i++)
+        fill_answers(&outcome->entries[i], works && outcome->entries[i].cells ? n_cells : 0);
 }
 
 static void fill_confirmation(kvat_outcome *outcome) {
@@ -309,7 +345,6 @@ static kvat_outcome *measured_outcome(void) {
     rank_entries(outcome);
     fill_race(outcome);
     fill_left_out(outcome);
-    fill_by_cell(outcome);
     return outcome;
 }
 
@@ -387,8 +422,7 @@ static void fail_everything(kvat_outcome *outcome, bool but_lossy) {
     rank_entries(outcome);
     outcome->default_entry = entry_of(outcome, 0);
     outcome->confirmation = (kvat_confirm_answer){0};
-    outcome->confirmed_entry = outcome->lossy_best = outcome->smallest_worst_loss = SIZE_MAX;
-    for (size_t i = 0; i < n_cells; i++) outcome->winner_by_cell[i] = SIZE_MAX;
+    outcome->confirmed_entry = outcome->lossy_best = SIZE_MAX;
     outcome->reference_is_default = false;
     outcome->failed_trials = outcome->trials;
     outcome->p_good = outcome->p_best = 0;
@@ -501,6 +535,19 @@ static void blur_entry(kvat_entry *entry) {
     }
 }
 
+static void blur_answers(kvat_outcome *outcome) {
+    for (size_t i = 0; i < outcome->n_entries; i++) {
+        kvat_entry *entry = &outcome->entries[i];
+        entry->worst_loss.high = 8;
+        entry->p_front = entry->p_least = NAN;
+        for (size_t c = 0; entry->cells && c < n_cells; c++) {
+            entry->cells[c].gain = about(entry->cells[c].gain.value, 8);
+            entry->cells[c].loss.high = 8;
+            entry->cells[c].p_good = NAN;
+        }
+    }
+}
+
 /* The peak is the same every time, whatever else the machine does. */
 static void blur(kvat_outcome *outcome) {
     leave_undecided(outcome);
@@ -559,5 +606,8 @@ kvat_outcome *sample_outcome(sample_kind kind) {
     if (kind == SAMPLE_DISTURBED) nothing_undisturbed(outcome);
     if (kind == SAMPLE_NO_DEFAULT) lose_default(outcome);
     if (kind == SAMPLE_BEST_SO_FAR) lead_without_decision(outcome);
-    return kind == SAMPLE_DRY ? dry_outcome(outcome) : outcome;
+    if (kind == SAMPLE_DRY) outcome = dry_outcome(outcome);
+    fill_by_cell(outcome);
+    if (kind == SAMPLE_UNCLEAR) blur_answers(outcome);
+    return outcome;
 }
