@@ -285,15 +285,9 @@ static void put_next(const kvat__terminal *term, const kvat__view *view, const c
 
 /* ---- the whole ---- */
 static void put_sentences(const kvat__terminal *term, const kvat__view *view) {
-    kvat__sayer *const sentences[] = {kvat__say_unmeasured_default,
-                                      kvat__say_why,
-                                      kvat__say_incumbent,
-                                      kvat__say_challenger,
-                                      kvat__say_quality,
-                                      kvat__say_cells,
-                                      kvat__say_regret,
-                                      kvat__say_front,
-                                      kvat__say_cost};
+    kvat__sayer *const sentences[] = {kvat__say_unmeasured_default, kvat__say_why,     kvat__say_incumbent,
+                                      kvat__say_challenger,         kvat__say_quality, kvat__say_cells,
+                                      kvat__say_regret_briefly,     kvat__say_front,   kvat__say_cost};
     for (size_t i = 0; i < sizeof sentences / sizeof *sentences; i++)
         kvat__term_say(term, KVAT__PLAIN, 2, 2, view, sentences[i]);
 }
