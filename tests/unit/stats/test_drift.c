@@ -135,7 +135,7 @@ typedef struct claim {
 } claim;
 
 typedef struct claims {
-    claim cell, winner, worst, front, gain;
+    claim cell, sure, winner, worst, front, gain;
 } claims;
 
 static void add(claim *c, double said, bool seen) {
@@ -165,6 +165,7 @@ static void claim_cells(claims *all, const world *w, const kvat_drift_posterior 
         const size_t named = largest(p->estimate + c * ARMS, ARMS, w), best = largest(truth, ARMS, w);
         kvat_posterior_shares(p_good, NULL, draws, DRAWS, ARMS, NULL, DELTA);
         add(&all->cell, p_good[named], truth[named] >= truth[best] - DELTA);
+        if (p_good[named] >= 0.9) add(&all->sure, p_good[named], truth[named] >= truth[best] - DELTA);
         add(&all->winner, p_good[winner], truth[winner] >= truth[best] - DELTA);
         if (named == 0) continue;
         double gains[DRAWS];
@@ -210,6 +211,7 @@ static void claim_front(claims *all, const world *w, const kvat_drift_posterior 
 // Worlds are independent, the claims of one world are not: the error is that of as many claims as there are worlds.
 static void no_surer_than_right(const char *what, const claim *c, size_t worlds, noise_kind noise, design_kind design) {
     static const char *const noises[] = {"even", "drifting", "jumping", "tailed", "spiked"};
+    if (c->n == 0) return;
     const double said = c->said / c->n, seen = c->seen / c->n;
     if (getenv("KVAT_DRIFT_WORLDS"))
         printf("# %-8s %-5s %-6s said %.3f seen %.3f of %g\n", noises[noise], design == RACE ? "race" : "model", what,
@@ -235,6 +237,7 @@ static void check(noise_kind noise, design_kind design) {
         kvat_drift_posterior_clear(&p);
     }
     no_surer_than_right("cell", &all.cell, worlds, noise, design);
+    no_surer_than_right("sure", &all.sure, worlds, noise, design);
     no_surer_than_right("winner", &all.winner, worlds, noise, design);
     no_surer_than_right("worst", &all.worst, worlds, noise, design);
     no_surer_than_right("front", &all.front, worlds, noise, design);
