@@ -18,8 +18,9 @@ void kvat_cell_runs_clear(kvat_cell_runs *runs) {
 /* The old array, still whole, without memory. */
 static void *grown(void *array, size_t n, size_t size, bool *ok) {
     void *made = realloc(array, n * size);
-    *ok &= made != NULL;
-    return made ? made : array;
+    if (made) return made;
+    *ok = false;
+    return array;
 }
 
 static kvat_status grow(kvat_cell_runs *runs, size_t n_responses, kvat_error *err) {

@@ -117,7 +117,7 @@ static void put_name(kvat_buf *out, const kvat__view *view, const plot *p, const
                                                  : "best so far";
     double x = kvat__axis_place(&p->x, entry->ttft_s), y = kvat__axis_place(&p->y, entry->decode_tok_per_s);
     double width = kvat__svg_text_width(name);
-    static const double shifts[][2] = {{13, 4}, {0, -14}, {0, 24}, {13, -12}, {13, 20}};
+    static const double shifts[][2] = {{12, 4}, {0, -12}, {0, 22}, {10, -12}, {10, 20}};
     for (int side = 0; side < 2; side++)
         for (size_t i = 0; i < sizeof shifts / sizeof *shifts; i++) {
             double at = side == 0 ? x + shifts[i][0] : x - shifts[i][0] - width, base = y + shifts[i][1];

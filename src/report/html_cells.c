@@ -10,8 +10,8 @@ static void open_row(kvat_buf *out, bool chosen) {
 }
 
 /* ---- best per cell ---- */
-static void put_best_row(kvat_buf *out, const kvat__view *view, size_t i) {
-    const kvat_entry *best = kvat__best_in_cell(view, i), *winner = view->winner;
+static void put_best_row(kvat_buf *out, const kvat__view *view, const kvat_entry *winner, size_t i) {
+    const kvat_entry *best = kvat__best_in_cell(view, i);
     const kvat_cell_figures *figures = best && best->cells ? &best->cells[i] : NULL;
     kvat_buf text = KVAT_BUF_INIT;
     open_row(out, best == winner);
@@ -37,11 +37,12 @@ static void put_best_row(kvat_buf *out, const kvat__view *view, size_t i) {
 void kvat__html_best_per_cell(kvat_buf *out, const kvat__view *view) {
     static const char *const heads[] = {"prompt → output", "best here",           "sure", "score over the default's",
                                         "this one loses",  "this one is as good", NULL};
-    if (!kvat__has_cells(view)) return;
+    const kvat_entry *winner = view->winner;
+    if (!winner || !kvat__has_cells(view)) return;
     kvat_buf_puts(out, "<h2>Best per cell</h2>\n");
     kvat__html_say(out, "<p>", view, kvat__say_per_cell, "</p>\n");
     kvat__html_open_table(out, "Best configuration of each cell", heads, 2);
-    for (size_t i = 0; i < view->outcome->profile->n_cells; i++) put_best_row(out, view, i);
+    for (size_t i = 0; i < view->outcome->profile->n_cells; i++) put_best_row(out, view, winner, i);
     kvat__html_close_table(out);
     kvat__html_say(out, "<p>", view, kvat__say_regret, "</p>\n");
 }

@@ -94,8 +94,8 @@ static void put_interval(kvat_buf *out, kvat_interval value, void (*put)(kvat_bu
 }
 
 /* ---- more than one answer ---- */
-static void put_best_row(kvat_buf *out, const kvat__view *view, size_t i) {
-    const kvat_entry *best = kvat__best_in_cell(view, i), *winner = view->winner;
+static void put_best_row(kvat_buf *out, const kvat__view *view, const kvat_entry *winner, size_t i) {
+    const kvat_entry *best = kvat__best_in_cell(view, i);
     kvat_buf text = KVAT_BUF_INIT;
     kvat_buf_puts(out, "| ");
     kvat__put_cell_name(out, &view->outcome->profile->cells[i]);
@@ -117,10 +117,11 @@ static void put_best_row(kvat_buf *out, const kvat__view *view, size_t i) {
 }
 
 static void put_best_per_cell(kvat_buf *out, const kvat__view *view) {
-    if (!kvat__has_cells(view)) return;
+    const kvat_entry *winner = view->winner;
+    if (!winner || !kvat__has_cells(view)) return;
     kvat_buf_puts(out, "## Best per cell\n\n| prompt → output | best here | sure | score over the default's | this one "
                        "loses | this one is as good |\n| --- | --- | ---: | ---: | ---: | ---: |\n");
-    for (size_t i = 0; i < view->outcome->profile->n_cells; i++) put_best_row(out, view, i);
+    for (size_t i = 0; i < view->outcome->profile->n_cells; i++) put_best_row(out, view, winner, i);
     kvat_buf_putc(out, '\n');
     put_sentence(out, view, kvat__say_per_cell);
     put_sentence(out, view, kvat__say_regret);

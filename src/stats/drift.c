@@ -215,7 +215,7 @@ static bool draw_response(kvat_drift_posterior *p, fit *f, const luck *l, size_t
         double to = from + f->share[h];
         if (to > 1 - NEGLIGIBLE / 2) to = 1; // the last, however the sum was rounded
         for (size_t a = 0; a < arms; a++) estimate[a] += f->share[h] * f->work.estimate[1 + a];
-        if (f->dof > 0) {
+        if (p->draws && l->place && l->stretch) { // there are residuals
             variance += f->share[h] * sigma_of(f) * sigma_of(f);
             draw_kind(p->draws + response * p->n_draws * arms, f, l, from, to);
         }
@@ -268,7 +268,7 @@ kvat_status kvat_drift_fit(kvat_drift_posterior *out, const kvat_drift_input *in
         take_response(&f, d);
         solved = weigh_runs(&f, d);
     }
-    if (status == KVAT_OK && solved && f.dof > 0) status = fill_draws(&p, &f, &l, err);
+    if (status == KVAT_OK && solved && p.draws) status = fill_draws(&p, &f, &l, err);
     for (size_t d = 0; d < in->n_responses && status == KVAT_OK && solved; d++) solved = draw_response(&p, &f, &l, d);
     if (status == KVAT_OK && !solved) status = kvat_fail(err, KVAT_ERR_DATA, "the fit of %zu runs is singular", in->n);
     free(l.place);
