@@ -1,176 +1,129 @@
-// Means, quantiles and reliability of many searches, as a line for people and an object for programs.
+// Figures of many searches.
 // Knows nothing of machines.
 #include "figures.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "kvat/stats.h"
 
-static const double BIN[SURE_BINS + 1] = {0, .5, .8, .9, .95, .98, 1.0001};
+const double sure_bins[SURE_BINS + 1] = {0, .5, .8, .9, .95, .98, 1.0001};
+static const double MUCH = .005, ROUNDING = 1e-9;
 
-bool figures_add(figures *f, const outcome *o) {
-    if (f->n == f->capacity) {
-        const size_t capacity = 2 * f->capacity + 256;
-        outcome *all = realloc(f->all, capacity * sizeof *all);
+bool outcomes_add(outcomes *o, const outcome *one) {
+    if (o->n == o->capacity) {
+        const size_t capacity = 2 * o->capacity + 256;
+        outcome *all = realloc(o->all, capacity * sizeof *all);
         if (!all) return false;
-        f->all = all;
-        f->capacity = capacity;
+        o->all = all;
+        o->capacity = capacity;
     }
-    f->all[f->n++] = *o;
+    o->all[o->n++] = *one;
     return true;
 }
 
-void figures_clear(figures *f) {
-    free(f->all);
-    *f = (figures){0};
+void outcomes_clear(outcomes *o) {
+    free(o->all);
+    *o = (outcomes){0};
 }
 
-static double cost_of(const outcome *o) {
-    return o->cost_ratio;
-}
-static double search_of(const outcome *o) {
-    return o->search_ratio;
-}
-static double trials_of(const outcome *o) {
-    return o->trials;
-}
-static double said_of(const outcome *o) {
-    return o->p_good;
-}
-static double regret_of(const outcome *o) {
-    return o->regret;
-}
-static double exact_of(const outcome *o) {
-    return o->exact;
-}
-static double confident_of(const outcome *o) {
-    return o->confident;
-}
-static double worse_of(const outcome *o) {
-    return o->gain < -1e-9;
-}
-static double much_worse_of(const outcome *o) {
-    return o->gain < -.005;
+static double quantile_of(double *x, size_t n, double p) {
+    return n > 0 ? kvat_quantile(x, n, p) : NAN;
 }
 
-static double mean_of(const figures *f, double (*value)(const outcome *)) {
-    double sum = 0;
-    for (size_t i = 0; i < f->n; i++) sum += value(&f->all[i]);
-    return sum / (double)f->n;
-}
-
-static double quantile_of(const figures *f, double p, double (*value)(const outcome *)) {
-    double *x = calloc(f->n, sizeof *x), q = NAN;
-    for (size_t i = 0; x && i < f->n; i++) x[i] = value(&f->all[i]);
-    if (x) q = kvat_quantile(x, f->n, p);
+regrets regrets_of(const outcomes *o, whose_regret whose, which_outcomes which) {
+    double *x = calloc(o->n + 1, sizeof *x);
+    regrets r = {0, 0, 0, NAN, NAN};
+    for (size_t i = 0; x && i < o->n; i++) {
+        const outcome *one = &o->all[i];
+        const double regret = whose == OF_PICK ? one->regret : one->search_regret;
+        if (which != ALL && one->decided != (which == DECIDED)) continue;
+        x[r.n++] = regret;
+        r.within_1pct += regret <= .01;
+        r.within_2pct += regret <= .02;
+    }
+    if (r.n > 0) r.mean = kvat_mean(x, r.n);
+    if (x) r.p95 = quantile_of(x, r.n, .95);
     free(x);
-    return q;
+    return r;
 }
 
-static double within(const figures *f, double limit) {
-    double count = 0;
-    for (size_t i = 0; i < f->n; i++) count += f->all[i].regret <= limit;
-    return count / (double)f->n;
-}
-
-// Of the search alone: what its P_good speaks of.
-static double seen(const figures *f) {
-    double count = 0;
-    for (size_t i = 0; i < f->n; i++) count += f->all[i].search_regret <= f->delta;
-    return count / (double)f->n;
-}
-
-static double agree(const figures *f, double limit) {
-    double count = 0;
-    for (size_t i = 0; i + 1 < f->n; i += 2) {
-        const outcome *a = &f->all[i], *b = &f->all[i + 1];
-        count += limit > 0 ? fabs(a->regret - b->regret) <= limit : a->pick == b->pick;
+sureness sureness_of(const outcomes *o, double delta, double from, double to, bool confident) {
+    sureness s = {0, 0, 0};
+    for (size_t i = 0; i < o->n; i++) {
+        const outcome *one = &o->all[i];
+        if (one->p_good < from || one->p_good >= to || (confident && !one->confident)) continue;
+        s.n++;
+        s.said += one->p_good;
+        s.good += one->search_regret <= delta;
     }
-    return 2 * count / (double)f->n;
+    s.said = s.n > 0 ? s.said / (double)s.n : NAN;
+    return s;
 }
 
-static double cpu_ms(const figures *f) {
-    double decisions = 0, cpu_s = 0;
-    for (size_t i = 0; i < f->n; i++) {
-        decisions += f->all[i].decisions;
-        cpu_s += f->all[i].cpu_s;
-    }
-    return 1e3 * cpu_s / decisions;
-}
-
-static double worst_cpu_ms(const figures *f) {
-    double worst = 0;
-    for (size_t i = 0; i < f->n; i++) worst = fmax(worst, f->all[i].worst_cpu_s);
-    return 1e3 * worst;
-}
-
-typedef struct claims {
-    double n, covered, error;
-} claims;
-
-static claims count_claims(const figures *f) {
-    claims c = {0, 0, 0};
-    for (size_t i = 0; i < f->n; i++) {
-        const outcome *o = &f->all[i];
-        if (isnan(o->claim)) continue;
+claims claims_of(const outcomes *o) {
+    claims c = {0};
+    for (size_t i = 0; i < o->n; i++) {
+        const outcome *one = &o->all[i];
+        if (isnan(one->claim)) continue;
+        const bool covered = one->claim_low <= one->claim_truth && one->claim_truth <= one->claim_high;
         c.n++;
-        c.covered += o->claim_low <= o->claim_truth && o->claim_truth <= o->claim_high;
-        c.error += o->claim - o->claim_truth;
+        c.covered += covered;
+        if (!one->claimed) continue;
+        c.claimed++;
+        c.claimed_covered += covered;
+        c.error += one->claim - one->claim_truth;
+        c.abs_error += fabs(one->claim - one->claim_truth);
+        c.half_width += (one->claim_high - one->claim_low) / 2;
     }
+    const double n = c.claimed > 0 ? (double)c.claimed : NAN;
+    c.error /= n;
+    c.abs_error /= n;
+    c.half_width /= n;
     return c;
 }
 
-static void print_text(const figures *f, const char *method, size_t space, const char *noise) {
-    fprintf(stderr,
-            "%4zu %-8s %-6s cost %6.2f %% (p90 %.2f, search %.2f), %5.1f runs  P(<=1 %%) %.3f P(<=2 %%) %.3f  regret "
-            "mean %.2f %% p95 %.2f %%  exact %.2f\n",
-            space, noise, method, 100 * mean_of(f, cost_of), 100 * quantile_of(f, .9, cost_of),
-            100 * mean_of(f, search_of), mean_of(f, trials_of), within(f, .01), within(f, .02),
-            100 * mean_of(f, regret_of), 100 * quantile_of(f, .95, regret_of), mean_of(f, exact_of));
-    const claims c = count_claims(f);
-    fprintf(stderr,
-            "     P_good said %.3f seen %.3f  confident %.2f  worse than default %.3f (by > 0.5 %%: %.4f)  same twice "
-            "%.2f, within delta %.2f  claims covered %.3f, error %+.2f %%  %.2f ms CPU a decision (most %.0f)\n",
-            mean_of(f, said_of), seen(f), mean_of(f, confident_of), mean_of(f, worse_of), mean_of(f, much_worse_of),
-            agree(f, 0), agree(f, f->delta), c.covered / c.n, 100 * c.error / c.n, cpu_ms(f), worst_cpu_ms(f));
-}
-
-static void print_bins(const figures *f) {
-    const char *separator = "";
-    printf(",\"reliability\":[");
-    for (size_t b = 0; b < SURE_BINS; b++) {
-        double n = 0, said = 0, good = 0;
-        for (size_t i = 0; i < f->n; i++) {
-            const outcome *o = &f->all[i];
-            if (o->p_good < BIN[b] || o->p_good >= BIN[b + 1]) continue;
-            n++;
-            said += o->p_good;
-            good += o->search_regret <= f->delta;
-        }
-        if (n == 0) continue;
-        printf("%s{\"from\":%g,\"n\":%.0f,\"said\":%.4f,\"seen\":%.4f}", separator, BIN[b], n, said / n, good / n);
-        separator = ",";
+agreement agreement_of(const outcomes *o, const outcomes *kept, double delta) {
+    agreement a = {0, 0, 0};
+    const size_t worlds = o->runs > 0 ? o->n / o->runs : 0;
+    for (size_t i = 0; (kept ? kept->n > 0 : o->runs > 1) && i < worlds; i++) {
+        const outcome *first = &o->all[i * o->runs], *second = kept ? &kept->all[i] : first + 1;
+        a.n++;
+        a.same += first->pick == second->pick;
+        a.near += fabs(first->pick_score - second->pick_score) <= delta;
     }
-    printf("]");
+    return a;
 }
 
-void figures_print(const figures *f, const char *method, size_t space, const char *noise) {
-    const claims c = count_claims(f);
-    print_text(f, method, space, noise);
-    printf("{\"method\":\"%s\",\"space\":%zu,\"noise\":\"%s\",\"searches\":%zu,\"delta\":%g,\"cost_ratio\":%.5f,"
-           "\"cost_ratio_p90\":%.5f,\"search_cost_ratio\":%.5f,\"trials\":%.2f,\"regret_within_1pct\":%.4f,"
-           "\"regret_within_2pct\":%.4f,\"mean_regret\":%.6f,\"p95_regret\":%.6f,\"exact\":%.4f,\"p_good_said\":%.4f,"
-           "\"p_good_seen\":%.4f,\"confident\":%.4f,\"worse_than_default\":%.5f,\"worse_by_half_pct\":%.5f,"
-           "\"same_twice\":%.4f,\"within_delta_twice\":%.4f,\"decision_cpu_ms\":%.4f,\"worst_decision_cpu_ms\":%.3f",
-           method, space, noise, f->n, f->delta, mean_of(f, cost_of), quantile_of(f, .9, cost_of),
-           mean_of(f, search_of), mean_of(f, trials_of), within(f, .01), within(f, .02), mean_of(f, regret_of),
-           quantile_of(f, .95, regret_of), mean_of(f, exact_of), mean_of(f, said_of), seen(f), mean_of(f, confident_of),
-           mean_of(f, worse_of), mean_of(f, much_worse_of), agree(f, 0), agree(f, f->delta), cpu_ms(f),
-           worst_cpu_ms(f));
-    if (c.n > 0)
-        printf(",\"confirmed\":%.0f,\"covered\":%.4f,\"mean_error\":%.6f", c.n, c.covered / c.n, c.error / c.n);
-    print_bins(f);
-    printf("}\n");
+static void add_costs(summary *s, const outcomes *o) {
+    double *x = calloc(o->n + 1, sizeof *x), decisions = 0, cpu_s = 0;
+    for (size_t i = 0; x && i < o->n; i++) {
+        const outcome *one = &o->all[i];
+        x[i] = one->cost_ratio;
+        s->search_cost += one->search_ratio / (double)o->n;
+        s->trials += one->trials / (double)o->n;
+        decisions += one->decisions;
+        cpu_s += one->cpu_s;
+        s->worst_cpu_ms = fmax(s->worst_cpu_ms, 1e3 * one->worst_cpu_s);
+    }
+    if (x && o->n > 0) s->cost = kvat_mean(x, o->n);
+    if (x && o->n > 1) s->cost_sd = kvat_sd(x, o->n);
+    if (x) s->cost_p90 = quantile_of(x, o->n, .9);
+    s->cpu_ms = decisions > 0 ? 1e3 * cpu_s / decisions : NAN;
+    free(x);
+}
+
+summary summary_of(const outcomes *o) {
+    summary s = {.n = o->n};
+    for (size_t i = 0; i < o->n; i++) {
+        const outcome *one = &o->all[i];
+        s.exact += one->exact;
+        s.confident += one->confident;
+        s.decided += one->decided;
+        s.infeasible += one->infeasible;
+        s.worse += one->gain < -ROUNDING;
+        s.much_worse += one->gain < -MUCH;
+    }
+    add_costs(&s, o);
+    return s;
 }

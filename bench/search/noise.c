@@ -10,14 +10,18 @@
 enum { DRIFT_STEPS = 60000 };
 static const double STEP_S = .1, WARM_S = 90;
 
-const char *const noise_names[ENV_COUNT] = {"quiet", "desktop", "noisy", "heavy", "step", "trace"};
+const char *const noise_names[ENV_COUNT] = {"quiet", "desktop", "noisy", "heavy", "step", "trace", "launch"};
 
 static const struct {
-    double drift_sd, drift_s, own, ramp, spike_per_s, spike, tail_dof, step_sd, step_every_s;
+    double drift_sd, drift_s, own, ramp, spike_per_s, spike, tail_dof, step_sd, step_every_s, launch_sd;
 } NOISE[ENV_COUNT] = {
-    {.005, 30, .005, .01, .002, .10, 0, 0, 0},    {.020, 20, .015, .06, .010, .25, 0, 0, 0},
-    {.050, 15, .030, .06, .030, .40, 0, 0, 0},    {.020, 20, .012, .06, .010, .25, 2.5, 0, 0},
-    {.010, 20, .010, .03, .005, .15, 0, .08, 60}, {0, 0, .008, 0, 0, 0, 0, 0, 0},
+    [ENV_QUIET] = {.005, 30, .005, .01, .002, .10, 0, 0, 0, 0},
+    [ENV_DESKTOP] = {.020, 20, .015, .06, .010, .25, 0, 0, 0, 0},
+    [ENV_NOISY] = {.050, 15, .030, .06, .030, .40, 0, 0, 0, 0},
+    [ENV_HEAVY] = {.020, 20, .012, .06, .010, .25, 2.5, 0, 0, 0},
+    [ENV_STEP] = {.010, 20, .010, .03, .005, .15, 0, .08, 60, 0},
+    [ENV_TRACE] = {0, 0, .008, 0, 0, 0, 0, 0, 0, 0},
+    [ENV_LAUNCH] = {.020, 20, .015, .06, .010, .25, 0, 0, 0, .005},
 };
 
 bool noise_trace_read(noise_trace *trace, const char *path) {
@@ -113,4 +117,14 @@ double noise_own(noise *n, double share) {
     const double dof = NOISE[n->kind].tail_dof;
     const double tail = dof > 0 ? sqrt(dof / kvat_rng_chi_square(&n->rng, dof)) : 1;
     return share * NOISE[n->kind].own * tail * kvat_rng_normal(&n->rng);
+}
+
+double noise_launch(noise *n) {
+    return NOISE[n->kind].launch_sd > 0 ? NOISE[n->kind].launch_sd * kvat_rng_normal(&n->rng) : 0;
+}
+
+noise_kind noise_find(const char *name) {
+    noise_kind kind = 0;
+    while (kind < ENV_COUNT && strcmp(noise_names[kind], name) != 0) kind++;
+    return kind;
 }

@@ -12,9 +12,10 @@ typedef enum noise_kind {
     ENV_QUIET,
     ENV_DESKTOP,
     ENV_NOISY,
-    ENV_HEAVY, // a desktop whose independent noise has Student's tails, 2.5 degrees of freedom
-    ENV_STEP,  // a desktop on which something else starts and stops, every minute or so
-    ENV_TRACE, // slowdowns recorded on a shared machine, replayed from a random place
+    ENV_HEAVY,  // a desktop whose independent noise has Student's tails, 2.5 degrees of freedom
+    ENV_STEP,   // a desktop on which something else starts and stops, every minute or so
+    ENV_TRACE,  // slowdowns recorded on a shared machine, replayed from a random place
+    ENV_LAUNCH, // a desktop on which every start of a configuration is a little faster or slower
     ENV_COUNT
 } noise_kind;
 extern const char *const noise_names[ENV_COUNT];
@@ -42,5 +43,9 @@ void noise_clear(noise *n);
 double noise_common(noise *n, double now_s, double duration_s);
 // Log slowdown of its own; `share` scales it.
 double noise_own(noise *n, double share);
+// Log slowdown of all that runs until the next start.
+double noise_launch(noise *n);
+// The kind of that name; ENV_COUNT for none.
+noise_kind noise_find(const char *name);
 
 #endif

@@ -1,157 +1,237 @@
-// Simulated machines: knob effects with interactions, drift (autoregressive and warming up), spikes, independent noise.
-// Knows nothing of searches.
+// Costs and runs of simulated machines.
+// Knows nothing of searches; what is true is truth.c's or recording.c's, how the machine disturbs a run is noise.c's.
 #include "world.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CACHE_TYPES = 4, ATTENTIONS = 2, BATCHES = 3, DRIFT_STEPS = 60000 };
-static const double TTFT_S = 1.0, DECODE_TOK_PER_S = 40, LAUNCH_S = 1.5, WARM_UP = 0.3;
-static const double W_TTFT = 0.5, W_DECODE = 0.35, W_MEMORY = 0.15;
+static const double WARM_UP = .3, FAILED_S = .5, SLOW = 3;
+static const double W_TTFT = .5, W_DECODE = .35, W_MEMORY = .15;
+enum { SHORT_TOKENS = 32, PART_TOKENS = 65, FULL_TOKENS = 256, GRID_REPETITIONS = 5 };
 
-const char *const world_noise_names[NOISE_COUNT] = {"quiet", "desktop", "noisy"};
+const char *const world_kind_names[WORLD_KINDS] = {"plain", "inert", "cliffs", "infeasible", "ties", "broken", "hard"};
 
-static const struct {
-    double drift_sd, drift_s, independent, ramp, spike_per_s, spike;
-} NOISE[NOISE_COUNT] = {
-    {.005, 30, .005, .01, .002, .10},
-    {.020, 20, .015, .06, .010, .25},
-    {.050, 15, .030, .06, .030, .40},
-};
-
-static double scaled(kvat_rng *rng, double sd) {
-    return sd * kvat_rng_normal(rng);
+world_kind world_kind_find(const char *name) {
+    world_kind kind = 0;
+    while (kind < WORLD_KINDS && strcmp(world_kind_names[kind], name) != 0) kind++;
+    return kind;
 }
 
-static void draw_effects(double *effect, size_t n, double sd, kvat_rng *rng) {
-    effect[0] = 0; // the default's level
-    for (size_t i = 1; i < n; i++) effect[i] = scaled(rng, sd);
-}
+/* ---- making ---- */
 
-static void set_config(world *w, size_t c, size_t f, size_t u, double ttft, double decode) {
-    static const double memory[CACHE_TYPES] = {0, -.05, -.09, -.09};
-    const size_t k = (c * ATTENTIONS + f) * BATCHES + u;
-    w->ln_ttft[k] = ttft;
-    w->ln_decode[k] = decode;
-    w->ln_memory[k] = memory[c];
-    w->score[k] = -W_TTFT * ttft + W_DECODE * decode - W_MEMORY * memory[c];
-    if (w->score[k] > w->score[w->best]) w->best = k;
-    const uint32_t changed = (uint32_t)((c > 0) + (f > 0) + (u > 0));
-    w->configs[k] = (kvat_search_config){.eligible = true, .preference = changed * 100 + (uint32_t)k};
-}
-
-static void draw_truth(world *w, kvat_rng *rng) {
-    double ct[CACHE_TYPES], cd[CACHE_TYPES], ft[ATTENTIONS], fd[ATTENTIONS], ut[BATCHES], ud[BATCHES];
-    const bool inert = kvat_rng_uniform(rng) < .35; // the third knob does nothing at all
-    draw_effects(ct, CACHE_TYPES, .08, rng);
-    draw_effects(cd, CACHE_TYPES, .08, rng);
-    draw_effects(ft, ATTENTIONS, .15, rng);
-    draw_effects(fd, ATTENTIONS, .10, rng);
-    draw_effects(ut, BATCHES, inert ? 0 : .12, rng);
-    draw_effects(ud, BATCHES, inert ? 0 : .02, rng);
-    for (size_t c = 0; c < CACHE_TYPES; c++) {
-        for (size_t f = 0; f < ATTENTIONS; f++) {
-            double it = c || f ? scaled(rng, .04) : 0, id = c || f ? scaled(rng, .04) : 0;
-            if (c > 0 && f == 0 && kvat_rng_uniform(rng) < .5) { // a quantised cache without the kernel for it
-                it += .6;
-                id -= .5;
-            }
-            for (size_t u = 0; u < BATCHES; u++) {
-                const double own = inert || (!c && !f && !u) ? 0 : .01;
-                set_config(w, c, f, u, ct[c] + ft[f] + ut[u] + it + scaled(rng, own),
-                           cd[c] + fd[f] + ud[u] + id + scaled(rng, own));
-            }
-        }
-    }
-    for (size_t k = 0; k < WORLD_CONFIGS; k++) w->ln_decode_short[k] = w->ln_decode[k] + .004 + scaled(rng, .003);
-}
-
-bool world_init(world *w, uint64_t seed, world_noise noise, uint64_t repeat) {
-    *w = (world){.noise = noise};
-    w->drift = calloc(DRIFT_STEPS, sizeof *w->drift);
-    if (!w->drift) return false;
-    kvat_rng truth;
-    kvat_rng_seed3(&truth, seed, 0, 0);
-    draw_truth(w, &truth);
-    kvat_rng_seed3(&w->rng, seed, 1 + (uint64_t)noise, repeat);
+bool world__allocate(world *w, size_t n_configs, size_t n_knobs) {
+    w->n_configs = n_configs;
+    w->n_knobs = n_knobs;
+    w->knobs = calloc(n_knobs, sizeof *w->knobs);
+    w->levels = calloc(n_configs * n_knobs, sizeof *w->levels);
+    w->configs = calloc(n_configs, sizeof *w->configs);
+    w->failure = calloc(n_configs, sizeof *w->failure);
+    w->ln_ttft = calloc(6 * n_configs, sizeof *w->ln_ttft);
+    if (!w->knobs || !w->levels || !w->configs || !w->failure || !w->ln_ttft) return false;
+    w->ln_decode = w->ln_ttft + n_configs;
+    w->ln_decode_short = w->ln_decode + n_configs;
+    w->ln_memory = w->ln_decode_short + n_configs;
+    w->fails = w->ln_memory + n_configs;
+    w->score = w->fails + n_configs;
     return true;
 }
 
 void world_clear(world *w) {
-    free(w->drift);
-    w->drift = NULL;
+    free(w->knobs);
+    free(w->levels);
+    free(w->configs);
+    free(w->failure);
+    free(w->ln_ttft);
+    *w = (world){0};
 }
 
-void world_restart(world *w, uint64_t repeat) {
-    kvat_rng_seed3(&w->rng, kvat_rng_next(&w->rng), 7, repeat);
-    w->now_s = w->last_drift = 0;
-    w->n_drift = 0;
+uint16_t world__level(const world *w, size_t config, size_t knob) {
+    return w->levels[config * w->n_knobs + knob];
 }
 
-static double drift_at(world *w, size_t step) {
-    step %= DRIFT_STEPS;
-    const double keep = exp(-.1 / NOISE[w->noise].drift_s);
-    const double innovation = NOISE[w->noise].drift_sd * sqrt(1 - keep * keep);
-    while (w->n_drift <= step) {
-        w->last_drift = keep * w->last_drift + scaled(&w->rng, innovation);
-        w->drift[w->n_drift++] = (float)w->last_drift;
+void world__fill_levels(world *w, const uint16_t *usual) {
+    size_t first = 0;
+    for (size_t k = 0; k < w->n_configs; k++) {
+        size_t rest = k;
+        for (size_t i = w->n_knobs; i-- > 0; rest /= w->knobs[i].n_levels)
+            w->levels[k * w->n_knobs + i] = (uint16_t)(rest % w->knobs[i].n_levels);
     }
-    return w->drift[step];
+    for (size_t i = 0; i < w->n_knobs; i++) first = first * w->knobs[i].n_levels + usual[i];
+    for (size_t i = 0; i < w->n_knobs; i++) {
+        w->levels[first * w->n_knobs + i] = w->levels[i];
+        w->levels[i] = usual[i];
+    }
 }
 
-// Log slowdown over the next `duration` seconds.
-static double disturbance(world *w, double duration) {
-    const size_t first = (size_t)(w->now_s * 10), steps = duration > .1 ? (size_t)(duration * 10) : 1;
-    double sum = 0;
-    for (size_t i = 0; i < steps; i++) sum += drift_at(w, first + i);
-    double slow = sum / (double)steps + NOISE[w->noise].ramp * (1 - exp(-w->now_s / 90));
-    if (kvat_rng_uniform(&w->rng) < NOISE[w->noise].spike_per_s * fmax(1, duration))
-        slow += NOISE[w->noise].spike * kvat_rng_uniform(&w->rng);
-    return slow;
+void world__fill_configs(world *w) {
+    for (size_t k = 0; k < w->n_configs; k++) {
+        uint32_t changed = 0;
+        for (size_t i = 0; i < w->n_knobs; i++) changed += world__level(w, k, i) != world__level(w, 0, i);
+        w->configs[k].eligible = true;
+        w->configs[k].preference = changed * (uint32_t)w->n_configs + (uint32_t)k;
+        w->configs[k].levels = w->levels + k * w->n_knobs;
+    }
 }
 
-static double spend(world *w, double duration, double noise) {
-    const double taken = duration * exp(disturbance(w, duration) + scaled(&w->rng, noise));
+void world__fill_scores(world *w) {
+    for (size_t k = 0; k < w->n_configs; k++) {
+        w->score[k] = -W_TTFT * w->ln_ttft[k] + W_DECODE * w->ln_decode[k] - W_MEMORY * w->ln_memory[k];
+        if (w->fails[k] > 0) w->score[k] = WORLD_FAILED_SCORE;
+        if (w->score[k] > w->score[w->best]) w->best = k;
+        w->works = w->works || !(w->fails[k] > 0);
+    }
+}
+
+bool world_start(world *w, noise_kind kind, const noise_trace *trace, uint64_t seed, uint64_t repeat) {
+    w->now_s = 0;
+    w->last = w->n_configs;
+    return noise_init(&w->noise, kind, trace, seed, repeat);
+}
+
+void world_stop(world *w) {
+    noise_clear(&w->noise);
+}
+
+size_t world_config_of(const world *w, const uint16_t *levels) {
+    size_t k = 0;
+    while (k < w->n_configs && memcmp(w->levels + k * w->n_knobs, levels, w->n_knobs * sizeof *levels) != 0) k++;
+    return k;
+}
+
+/* ---- running ---- */
+
+static unsigned scope_between(const world *w, size_t a, size_t b) {
+    unsigned most = 0;
+    for (size_t i = 0; i < w->n_knobs; i++) {
+        if (world__level(w, a, i) != world__level(w, b, i) && w->knobs[i].scope > most) most = w->knobs[i].scope;
+    }
+    return most;
+}
+
+static double start_s(const world *w, size_t from, size_t to) {
+    return w->flat || from == w->n_configs ? w->start_s[2] : w->start_s[scope_between(w, from, to)];
+}
+
+static double spend(world *w, double duration_s, double share) {
+    const double slow = noise_common(&w->noise, w->now_s, duration_s) + noise_own(&w->noise, share) + w->launch;
+    const double taken = duration_s * exp(slow);
     w->now_s += taken;
     return taken;
 }
 
 static double prefill(world *w, size_t config) {
-    return log(spend(w, TTFT_S * exp(w->ln_ttft[config]), NOISE[w->noise].independent) / TTFT_S);
+    return log(spend(w, w->ttft_s * exp(w->ln_ttft[config]), 1) / w->ttft_s);
 }
 
 static double decode(world *w, size_t config, int tokens) {
     const bool whole = tokens > 64;
-    const double rate = DECODE_TOK_PER_S * exp(whole ? w->ln_decode[config] : w->ln_decode_short[config]);
-    const double taken = spend(w, tokens / rate, NOISE[w->noise].independent / (whole ? 1 : .7));
-    return log(tokens / taken / DECODE_TOK_PER_S);
+    const double rate = w->decode_tok_per_s * exp(whole ? w->ln_decode[config] : w->ln_decode_short[config]);
+    return log(tokens / spend(w, tokens / rate, whole ? 1 : 1 / .7) / w->decode_tok_per_s);
 }
 
-double world_run(world *w, size_t config, int tokens, double ln_part[3]) {
-    w->now_s += LAUNCH_S + WARM_UP * TTFT_S * exp(w->ln_ttft[config]);
-    const double ttft = prefill(w, config), rate = decode(w, config, tokens);
-    if (ln_part) {
-        ln_part[0] = ttft;
-        ln_part[1] = rate;
-        ln_part[2] = w->ln_memory[config];
+// Of the time it takes to start and, where it will, to warm up.
+static kvat_search_fate start(world *w, size_t config, bool again) {
+    if (!again) {
+        w->now_s += start_s(w, w->last, config);
+        w->launch = noise_launch(&w->noise);
     }
-    return -W_TTFT * ttft + W_DECODE * rate - W_MEMORY * w->ln_memory[config];
+    w->last = config;
+    if (w->fails[config] > 0 && kvat_rng_uniform(&w->noise.rng) <= w->fails[config]) {
+        w->now_s += FAILED_S;
+        w->last = w->n_configs;
+        return w->failure[config] == FAIL_CRASH ? KVAT_FATE_BROKEN : KVAT_FATE_INFEASIBLE;
+    }
+    return KVAT_FATE_OK;
 }
 
-size_t world_grid(world *w, int repetitions, int tokens) {
-    size_t best = 0;
-    double best_score = -INFINITY;
-    for (size_t k = 0; k < WORLD_CONFIGS; k++) {
-        w->now_s += LAUNCH_S + TTFT_S * exp(w->ln_ttft[k]);
-        double ttft = 0, rate = 0;
-        for (int r = 0; r < repetitions; r++) ttft += prefill(w, k) / repetitions;
-        for (int r = 0; r < repetitions; r++) rate += decode(w, k, tokens) / repetitions;
-        const double score = -W_TTFT * ttft + W_DECODE * rate - W_MEMORY * w->ln_memory[k];
-        if (score > best_score) {
-            best_score = score;
-            best = k;
-        }
+static void warm_up(world *w, size_t config, double share) {
+    w->now_s += share * w->ttft_s * exp(w->ln_ttft[config]);
+}
+
+static kvat_search_fate try_short(world *w, size_t config, double ln_part[2]) {
+    const bool again = w->last == config;
+    const kvat_search_fate fate = start(w, config, again);
+    if (fate != KVAT_FATE_OK) return fate;
+    if (w->ln_ttft[config] > log(SLOW)) {
+        w->now_s += SLOW * w->ttft_s;
+        return KVAT_FATE_SLOW;
     }
-    return best;
+    if (!again) warm_up(w, config, WARM_UP);
+    ln_part[0] = prefill(w, config);
+    if (w->ln_decode[config] < -log(SLOW)) {
+        w->now_s += SLOW * SHORT_TOKENS / w->decode_tok_per_s;
+        return KVAT_FATE_SLOW;
+    }
+    ln_part[1] = decode(w, config, SHORT_TOKENS);
+    return KVAT_FATE_OK;
+}
+
+static kvat_search_fate try_full(world *w, size_t config, double ln_part[2]) {
+    double first[3], rate[4];
+    const kvat_search_fate fate = start(w, config, false);
+    if (fate != KVAT_FATE_OK) return fate;
+    warm_up(w, config, WARM_UP);
+    for (size_t i = 0; i < 3; i++) first[i] = prefill(w, config);
+    for (size_t i = 0; i < 4; i++) rate[i] = decode(w, config, PART_TOKENS);
+    ln_part[0] = kvat_median(first, 3);
+    ln_part[1] = kvat_median(rate, 4);
+    return KVAT_FATE_OK;
+}
+
+static bool slow(const world *w, size_t config) {
+    return w->ln_ttft[config] > log(SLOW) || w->ln_decode[config] < -log(SLOW);
+}
+
+static kvat_search_fate try_row(world *w, size_t config, double ln_part[2]) {
+    const kvat_search_fate fate = start(w, config, false);
+    if (fate != KVAT_FATE_OK) return fate;
+    if (slow(w, config)) {
+        w->now_s += SLOW * w->ttft_s;
+        return KVAT_FATE_SLOW;
+    }
+    warm_up(w, config, 1);
+    ln_part[0] = ln_part[1] = 0;
+    for (size_t i = 0; i < GRID_REPETITIONS; i++) ln_part[0] += prefill(w, config) / GRID_REPETITIONS;
+    for (size_t i = 0; i < GRID_REPETITIONS; i++) ln_part[1] += decode(w, config, FULL_TOKENS) / GRID_REPETITIONS;
+    return KVAT_FATE_OK;
+}
+
+static world_run measure(world *w, size_t config, kvat_search_fate (*try)(world *, size_t, double[2])) {
+    world_run run = {.started_s = w->now_s, .ln_part = {0, 0, w->ln_memory[config]}};
+    run.fate = try(w, config, run.ln_part);
+    run.out_of_memory = run.fate == KVAT_FATE_INFEASIBLE && w->failure[config] == FAIL_MEMORY;
+    run.part[0] = -W_TTFT * run.ln_part[0];
+    run.part[1] = W_DECODE * run.ln_part[1];
+    run.part[2] = -W_MEMORY * run.ln_part[2];
+    run.score = run.part[0] + run.part[1] + run.part[2];
+    run.cost_s = w->now_s - run.started_s;
+    return run;
+}
+
+world_run world_measure(world *w, size_t config) {
+    return measure(w, config, try_short);
+}
+
+world_run world_measure_full(world *w, size_t config) {
+    return measure(w, config, try_full);
+}
+
+world_run world_measure_row(world *w, size_t config) {
+    return measure(w, config, try_row);
+}
+
+double world_grid_s(const world *w) {
+    double sum = 0;
+    for (size_t k = 0; k < w->n_configs; k++) {
+        sum += k > 0 ? start_s(w, k - 1, k) : w->flat ? w->start_s[2] : 0;
+        if (w->fails[k] > 0)
+            sum += FAILED_S;
+        else if (slow(w, k))
+            sum += SLOW * w->ttft_s;
+        else
+            sum += (1 + GRID_REPETITIONS) * w->ttft_s * exp(w->ln_ttft[k]) +
+                   GRID_REPETITIONS * FULL_TOKENS / (w->decode_tok_per_s * exp(w->ln_decode[k]));
+    }
+    return sum;
 }

@@ -1,37 +1,86 @@
-// Simulated machines for trying out searches: 24 configurations of three knobs and the noise of a quiet, a desktop and
-// a noisy machine. Must not know how a search works; a run of a configuration takes time and returns a score.
+// Simulated machines of 24 to thousands of configurations: what each would score, what a run of it takes and returns.
+// Must not know how a search works.
 #ifndef KVAT_BENCH_WORLD_H
 #define KVAT_BENCH_WORLD_H
 
 #include "kvat/search.h"
+#include "noise.h"
 
-enum { WORLD_CONFIGS = 24 };
+typedef enum world_kind {
+    WORLD_PLAIN,
+    WORLD_INERT,      // some knobs do nothing at all
+    WORLD_CLIFFS,     // regions many times slower
+    WORLD_INFEASIBLE, // regions that are not supported, and more memory needed than there is
+    WORLD_TIES,       // the best is best several times over
+    WORLD_BROKEN,     // nothing works, the default included
+    WORLD_HARD,       // twice as many and twice as strong interactions, three times what no model can know
+    WORLD_KINDS
+} world_kind;
+extern const char *const world_kind_names[WORLD_KINDS];
+world_kind world_kind_find(const char *name); // WORLD_KINDS for none
 
-typedef enum world_noise { NOISE_QUIET, NOISE_DESKTOP, NOISE_NOISY, NOISE_COUNT } world_noise;
-extern const char *const world_noise_names[NOISE_COUNT];
+typedef enum world_failure { FAIL_NONE, FAIL_UNSUPPORTED, FAIL_MEMORY, FAIL_CRASH } world_failure;
+
+enum { WORLD_SCOPES = 4 };
 
 typedef struct world {
-    world_noise noise;
-    double ln_ttft[WORLD_CONFIGS], ln_decode[WORLD_CONFIGS], ln_decode_short[WORLD_CONFIGS], ln_memory[WORLD_CONFIGS];
-    double score[WORLD_CONFIGS]; // the truth
+    size_t n_knobs, n_configs;
+    kvat_search_knob *knobs;
+    uint16_t *levels;            // n_configs × n_knobs
+    kvat_search_config *configs; // the default first
+    // The truth, logarithms relative to the default; `fails` is how likely a run is to fail, as `failure` says.
+    double *ln_ttft, *ln_decode, *ln_decode_short, *ln_memory, *fails, *score;
+    world_failure *failure;
     size_t best;
-    kvat_search_config configs[WORLD_CONFIGS];
-    kvat_rng rng; // of the measurements
-    double now_s;
-    float *drift; // slowdown common to all, every 0.1 s, made as time passes
-    size_t n_drift;
-    double last_drift;
+    bool works;                                             // anything does
+    double ttft_s, decode_tok_per_s, start_s[WORLD_SCOPES]; // of the default; of a change, by scope
+    bool flat;                                              // every start costs the same, whatever changes
+    noise noise;
+    double now_s, launch;
+    size_t last; // configuration in memory; n_configs for none
 } world;
 
-// False without memory. Worlds of the same seed have the same truth under every noise; `repeat` changes the noise
-// alone.
-bool world_init(world *w, uint64_t seed, world_noise noise, uint64_t repeat);
+// Score of what does not work.
+#define WORLD_FAILED_SCORE (-9.0)
+
+// Worlds of the same space, kind and seed have the same truth under every noise. False without memory or for an unknown
+// space.
+bool world_init(world *w, size_t space, world_kind kind, uint64_t seed);
+// From what was recorded of a real engine or written by hand ("kvat-surface/1"), at its largest cell; `seed` draws what
+// short outputs are off by. The reason for false is on stderr.
+bool world_read(world *w, const char *path, uint64_t seed);
 void world_clear(world *w);
-void world_restart(world *w, uint64_t repeat);
-// One run of `tokens` output tokens in a new context: its score, with ln TTFT, ln decode and ln memory in `ln_part` if
-// not NULL.
-double world_run(world *w, size_t config, int tokens, double ln_part[3]);
-// The plain grid: each configuration in turn, `repetitions` times. The winner; time is spent in now_s.
-size_t world_grid(world *w, int repetitions, int tokens);
+// Begins the machine's time; a second start needs a stop before.
+bool world_start(world *w, noise_kind kind, const noise_trace *trace, uint64_t seed, uint64_t repeat);
+void world_stop(world *w);
+
+typedef struct world_run {
+    kvat_search_fate fate;
+    bool out_of_memory;
+    double part[3], score; // weighted
+    double ln_part[3];     // ln TTFT, ln decode, ln peak
+    double started_s, cost_s;
+} world_run;
+// A short run, given up at three times the default's time; one right after another of the same configuration needs no
+// start.
+world_run world_measure(world *w, size_t config);
+// Full length, always started: median of three prefills and of four parts of the output.
+world_run world_measure_full(world *w, size_t config);
+// A row of the plain grid: one start, then the mean of five repetitions of full length.
+world_run world_measure_row(world *w, size_t config);
+// The plain grid, each configuration in turn, without noise.
+double world_grid_s(const world *w);
+// Configuration of these levels; n_configs for none.
+size_t world_config_of(const world *w, const uint16_t *levels);
+
+/* Between the files of the world. */
+
+bool world__allocate(world *w, size_t n_configs, size_t n_knobs);
+uint16_t world__level(const world *w, size_t config, size_t knob);
+// Levels of all combinations of the knobs, the last knob fastest; the default changes places with the first.
+void world__fill_levels(world *w, const uint16_t *usual);
+// Preferences: the default, then fewer changes.
+void world__fill_configs(world *w);
+void world__fill_scores(world *w);
 
 #endif

@@ -1,0 +1,148 @@
+// Drives a search and a confirmation in a world.
+// Knows the library by its public headers alone.
+#include "play.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+enum { MIN_PAIRS = 2, MAX_PAIRS = 8 };
+static const double BOUND = .90, PAIR_SD = .01; // a pair's standard deviation before any is seen, worth two pairs
+
+static double cpu_s(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static kvat_search_result run_trial(world *w, const kvat_search_trial *trial) {
+    const world_run run = world_measure(w, trial->config);
+    kvat_search_result result = {
+        .trial = *trial, .fate = run.fate, .out_of_memory = run.out_of_memory, .score = run.score};
+    memcpy(result.part, run.part, sizeof result.part);
+    result.started_ns = (int64_t)(run.started_s * 1e9);
+    result.cost_ns = (int64_t)(run.cost_s * 1e9);
+    return result;
+}
+
+// As a run does: asks anew after every result, since one may rule out what was proposed along with it.
+static bool run_search(outcome *o, kvat_search *search, world *w) {
+    for (;;) {
+        const kvat_search_trial *trials;
+        size_t n;
+        const double before = cpu_s();
+        if (kvat_search_propose(&trials, &n, search, NULL) != KVAT_OK) return false;
+        const double spent = cpu_s() - before;
+        o->cpu_s += spent;
+        o->worst_cpu_s = fmax(o->worst_cpu_s, spent);
+        o->decisions++;
+        if (n == 0) return true;
+        const kvat_search_result result = run_trial(w, &trials[0]);
+        if (kvat_search_tell(search, &result, NULL) != KVAT_OK) return false;
+    }
+}
+
+/* ---- confirmation ---- */
+
+static size_t clean_runs(const kvat_search_answer *a, const world *w) {
+    size_t runs = 0;
+    for (size_t i = 0; i < w->n_configs; i++) runs += a->standing[i].clean_runs;
+    return runs;
+}
+
+static double variance_of(const double *x, size_t n) { // n in the denominator
+    double mean = kvat_mean(x, n), sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (x[i] - mean) * (x[i] - mean) / (double)n;
+    return sum;
+}
+
+// Pairs in ABBA order until the bound of the gain is above 0. Its interval is the mean's, joined with the posterior's.
+static void confirm_joined(outcome *o, world *w, const kvat_search_answer *a) {
+    const kvat_interval prior = a->standing[a->leader].gain;
+    const double dof = fmax(4, (double)clean_runs(a, w) - 5);
+    const double sd = (prior.high - prior.value) / kvat_student_quantile(.975, dof),
+                 prior_variance = 2 * sd * sd + 1e-6;
+    double difference[MAX_PAIRS];
+    for (size_t pairs = 1; pairs <= MAX_PAIRS && !o->claimed; pairs++) {
+        const size_t first = pairs % 2 ? a->leader : 0, second = pairs % 2 ? 0 : a->leader;
+        const double x = world_measure_full(w, first).score, y = world_measure_full(w, second).score;
+        difference[pairs - 1] = pairs % 2 ? x - y : y - x;
+        if (pairs < MIN_PAIRS || pairs % 2) continue;
+        const double n = (double)pairs, spread = variance_of(difference, pairs) * n + 2 * PAIR_SD * PAIR_SD;
+        const double variance = spread / (n + 1) / n, precision = 1 / variance + 1 / prior_variance;
+        const double half = kvat_student_quantile(.975, n + 1) / sqrt(precision);
+        o->claim = (kvat_mean(difference, pairs) / variance + prior.value / prior_variance) / precision;
+        o->claim_low = o->claim - half;
+        o->claim_high = o->claim + half;
+        o->claimed = o->claim - kvat_student_quantile(BOUND, n + 1) / sqrt(precision) > 0;
+    }
+    o->decided = o->confident;
+}
+
+static bool confirm_by_pairs(outcome *o, world *w, const kvat_search_answer *a) {
+    const kvat_confirm_options options = KVAT_CONFIRM_OPTIONS_INIT;
+    kvat_confirm *c;
+    kvat_confirm_trial trial;
+    if (kvat_confirm_new(&c, &options, NULL) != KVAT_OK) return false;
+    bool ok = true;
+    while (ok && kvat_confirm_propose(&trial, c)) {
+        const world_run run = world_measure_full(w, trial.side == 0 ? a->leader : 0);
+        ok = kvat_confirm_tell(c, &trial, run.fate == KVAT_FATE_OK, run.score, run.ln_part, NULL) == KVAT_OK;
+    }
+    const kvat_confirm_answer answer = kvat_confirm_answer_get(c);
+    if (answer.pairs >= options.min_pairs) {
+        o->claim = answer.score.value;
+        o->claim_low = answer.score.low;
+        o->claim_high = answer.score.high;
+    }
+    o->claimed = answer.verdict == KVAT_VERDICT_A;
+    o->decided = o->confident && (answer.verdict != KVAT_VERDICT_FAILED || answer.failed_side == 0);
+    kvat_confirm_free(c);
+    return ok;
+}
+
+static bool settle(outcome *o, world *w, const kvat_search_answer *a, const char *how) {
+    const bool against_default = a->leader != 0 && a->standing[0].clean_runs > 0 && strcmp(how, "none") != 0;
+    bool ok = true;
+    o->decided = o->confident;
+    if (against_default && strcmp(how, "joined") == 0) confirm_joined(o, w, a);
+    if (against_default && strcmp(how, "pairs") == 0) ok = confirm_by_pairs(o, w, a);
+    o->claim_truth = w->score[a->leader] - w->score[0];
+    outcome_judge(o, w, against_default && !o->claimed ? 0 : a->leader);
+    return ok;
+}
+
+static bool search_and_settle(outcome *o, kvat_search *search, world *w, const char *confirm) {
+    kvat_search_answer answer;
+    if (!run_search(o, search, w) || kvat_search_answer_get(&answer, search, NULL) != KVAT_OK) return false;
+    o->search_ratio = w->now_s / world_grid_s(w);
+    o->trials = (double)answer.trials;
+    o->infeasible = answer.stop == KVAT_STOP_INFEASIBLE;
+    if (!answer.has_leader) {
+        outcome_judge(o, w, 0);
+        o->search_regret = o->regret;
+        return true;
+    }
+    o->p_good = answer.p_good;
+    o->confident = answer.stop == KVAT_STOP_CONFIDENT || answer.stop == KVAT_STOP_ONE_LEFT;
+    o->search_regret = w->score[w->best] - w->score[answer.leader];
+    return settle(o, w, &answer, confirm);
+}
+
+bool play(outcome *o, world *w, const play_options *options) {
+    kvat_search_options so = KVAT_SEARCH_OPTIONS_INIT;
+    kvat_search *search = NULL;
+    *o = (outcome){.claim = NAN, .claim_low = NAN, .claim_high = NAN};
+    so.method = options->method;
+    so.seed = options->seed;
+    so.configs = w->configs;
+    so.n_configs = w->n_configs;
+    so.n_knobs = w->n_knobs;
+    so.knobs = w->knobs;
+    so.delta = options->delta;
+    so.has_incumbent = options->has_incumbent;
+    so.incumbent = options->incumbent;
+    const bool ok = kvat_search_new(&search, &so, NULL) == KVAT_OK && search_and_settle(o, search, w, options->confirm);
+    kvat_search_free(search);
+    return ok;
+}
