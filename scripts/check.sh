@@ -40,12 +40,14 @@ run_ctest() { # NAME BUILD-FOLDER CTEST-ARGS…
 echo "check: units, faults and fuzz corpora under AddressSanitizer and UBSan"
 scripts/build.sh dev
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
-run_ctest units build/dev -E '^(engines/llamacpp/|cli$)' -j "$(nproc)"
+run_ctest units build/dev -E '^(engines/llamacpp/|bench/|cli$)' -j "$(nproc)"
 
 if [ "${1:-}" != units ]; then
     echo "check: real engines"
     scripts/build.sh release
     run_ctest engines build/release -R '^engines/'
+    echo "check: the search against its targets"
+    run_ctest bench build/release -R '^bench/'
 
     echo "check: command line, protocol, files, report, and the servers that snippets start"
     model=$(build/release/bin/kvat engines --model synthetic:gpt2 --json | "$python" scripts/model_file.py)
