@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Runs the benchmarks of bench/README.md, or those named: search store startup overhead llama_bench.
 # Results go to bench/results/. OVERHEAD_TIME (60s) is the length of the real run, BENCH_PAIRS (15) those of llama_bench.
+# SEARCH_SIZE (quick) is quick or full: only full-size figures go to bench/results/ and docs/. SEARCH_JOBS (all processors)
+# cells run at once; SEARCH_RESUME=1 goes on with a run that was interrupted; SEARCH_ONLY is a regular expression of cells.
+# SEARCH_SURFACES names recorded surfaces to search, too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,15 +28,26 @@ results=bench/results
 mkdir -p "$results"
 failed=0
 
+search() {
+    local size=${SEARCH_SIZE:-quick} out=$PWD/build/bench-search docs=$PWD/build/bench-search surface args=()
+    build kvat_bench_search
+    if [ "$size" = full ]; then
+        out=$results/search docs=docs
+    fi
+    [ -z "${SEARCH_RESUME:-}" ] || args+=(--resume)
+    for surface in ${SEARCH_SURFACES:-}; do args+=(--surface "$surface"); done
+    python3 bench/search/run.py build/release/bench/search/kvat_bench_search "$out" --size "$size" \
+        --jobs "${SEARCH_JOBS:-$(nproc)}" --only "${SEARCH_ONLY:-}" "${args[@]}" &&
+        python3 bench/search/plot.py "$out" "$docs" &&
+        python3 bench/search/table.py "$out" "$docs/search-figures.md"
+}
+
 run() {
     case $1 in
     startup) python3 bench/startup/startup.py ;;
     overhead) python3 bench/overhead/overhead.py --time "${OVERHEAD_TIME:-60s}" ;;
     llama_bench) python3 bench/llama_bench/compare.py --pairs "${BENCH_PAIRS:-15}" ;;
-    search)
-        build kvat_bench_search
-        build/release/bench/search/kvat_bench_search >"$results/search.json"
-        ;;
+    search) search ;;
     store)
         build kvat_bench_store
         build/release/bench/store/kvat_bench_store | tee "$results/store.txt"

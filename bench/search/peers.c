@@ -44,7 +44,7 @@ static int by_mean(const void *a, const void *b) {
 }
 
 static void play_random(play_of_peer *p) {
-    for (size_t i = 0; i < p->world->n_configs && time_left(p); i++) run(p, i, world_measure);
+    for (size_t i = 0; time_left(p); i++) run(p, i % p->world->n_configs, world_measure);
 }
 
 static void play_grid(play_of_peer *p) {

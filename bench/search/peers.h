@@ -7,7 +7,7 @@
 #include "world.h"
 
 typedef enum peer {
-    PEER_RANDOM,  // configurations at random, each once; the best score wins
+    PEER_RANDOM,  // configurations at random, none again before all have been; the best mean wins
     PEER_GRID,    // each in turn, five repetitions of full length, as far as time reaches; the best mean wins
     PEER_HALVING, // many at random, the best third again three times as often, and so on (eta = 3)
     PEER_COUNT
