@@ -88,25 +88,35 @@ class Box:
             self.canvas.text(left - 8, spot + 4, format(y, ".2g"), "end")
 
 
-def reliability(cells: list[Cell], path: Path) -> None:
-    canvas = Canvas(620, 460, "What P_good said of answers, and how often they were good")
-    box = Box(canvas, (70, 30, 380, 370), (0.3, 1.0), (0.3, 1.0))
-    steps = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
-    box.ticks(steps, steps, ".1f")
-    canvas.line(box.at(0.3, 0.3), box.at(1, 1), "#888888", 'stroke-dasharray="5 4"')
-    shown = []
+def reliability_panel(canvas: Canvas, frame: tuple[float, float, float, float], cells: list[Cell],
+                      scale: tuple[list[float], list[float]]) -> set[int]:
+    """The noises that have answers in it."""
+    xs, ys = scale
+    box = Box(canvas, frame, (xs[0], xs[-1]), (ys[0], ys[-1]))
+    box.ticks(xs, ys, ".2f")
+    canvas.line(box.at(max(xs[0], ys[0]), max(xs[0], ys[0])), box.at(1, 1), "#888888", 'stroke-dasharray="5 4"')
+    shown = set()
     for which, noise in enumerate(NOISES):
-        bins = [b for b in pooled_bins([c for c in cells if c["noise"] == noise]) if b["n"] >= 10 and b["said"] >= 0.3]
-        for b in bins:
-            low, high = box.at(b["said"], max(b["low"], 0.3)), box.at(b["said"], min(b["high"], 1.0))
+        for b in pooled_bins([c for c in cells if c["noise"] == noise]):
+            if b["n"] < 10 or b["said"] < xs[0]:
+                continue
+            low, high = box.at(b["said"], max(b["low"], ys[0])), box.at(b["said"], min(b["high"], 1.0))
             canvas.line(low, high, COLOURS[which], 'stroke-width="1.5"')
-            canvas.mark(box.at(b["said"], max(b["seen"], 0.3)), which,
-                        f"{noise}: said {b['said']:.3f}, seen {b['seen']:.3f} of {b['n']}")
-        if bins:
-            shown.append((which, noise))
-    canvas.text(260, 440, "P_good as said (mean of the bin)")
-    canvas.text(24, 215, "share within δ of the best, 95 % interval", turned=True)
-    canvas.legend(480, 50, shown)
+            words = f"{noise}: said {b['said']:.3f}, seen {b['seen']:.3f} of {b['n']}"
+            canvas.mark(box.at(b["said"], max(b["seen"], ys[0])), which, words)
+            shown.add(which)
+    return shown
+
+
+def reliability(cells: list[Cell], path: Path) -> None:
+    canvas = Canvas(940, 440, "What P_good said of answers, and how often they were good")
+    whole = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    near = ([0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 1.0], [0.8, 0.85, 0.9, 0.95, 1.0])
+    shown = reliability_panel(canvas, (70, 30, 350, 340), cells, (whole, whole))
+    shown |= reliability_panel(canvas, (480, 30, 330, 340), cells, near)
+    canvas.text(440, 420, "P_good as said, mean of the bin (right: the upper end)")
+    canvas.text(24, 200, "share within δ of the best, 95 % interval", turned=True)
+    canvas.legend(840, 50, [(which, NOISES[which]) for which in sorted(shown)])
     canvas.write(path)
 
 
@@ -129,7 +139,9 @@ def panel(canvas: Canvas, frame: tuple[float, float, float, float], cells: list[
     box = Box(canvas, frame, (low, high), (0, 1), log=True)
     box.ticks(decades(low, high), [0, 0.2, 0.4, 0.6, 0.8, 1], "g")
     for x, y, which, words in reversed(spots):
-        canvas.mark(box.at(x, y), which, f"{words}: {x:.2g} % of the grid, {y:.3f}")
+        spot = box.at(x, y)
+        canvas.mark(spot, which, f"{words}: {x:.2g} % of the grid, {y:.3f}")
+        canvas.text(spot[0] + 12, spot[1] + 4, words.rsplit(" ", 1)[1][0])
     canvas.text(frame[0] + frame[2] / 2, frame[1] - 10, f"{cells[0]['configs']} configurations")
 
 
@@ -140,7 +152,7 @@ def peers(cells: list[Cell], path: Path) -> None:
     canvas = Canvas(width, 400, "Cost and regret of kvat and of others in the same worlds")
     for i, space in enumerate(spaces):
         panel(canvas, (70 + 270 * i, 40, 225, 290), [c for c in plain if c["configs"] == space])
-    canvas.text(70 + 135 * len(spaces), 380, "cost, % of a grid of five repetitions (logarithmic); quiet, desktop, noisy")
+    canvas.text(70 + 135 * len(spaces), 380, "cost, % of a grid of five repetitions (logarithmic); q quiet, d desktop, n noisy")
     canvas.text(24, 185, "P(regret ≤ 1 %)", turned=True)
     canvas.legend(width - 140, 60, list(enumerate(("kvat", *PEERS))))
     canvas.write(path)
