@@ -47,7 +47,7 @@ if [ "${1:-}" != units ]; then
     scripts/build.sh release
     run_ctest engines build/release -R '^engines/'
     echo "check: the search against its targets"
-    run_ctest bench build/release -R '^bench/'
+    run_ctest bench build/release -R '^bench/' -j "$(nproc)"
 
     echo "check: command line, protocol, files, report, and the servers that snippets start"
     model=$(build/release/bin/kvat engines --model synthetic:gpt2 --json | "$python" scripts/model_file.py)

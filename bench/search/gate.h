@@ -5,7 +5,8 @@
 
 #include <stdbool.h>
 
-// One line a check on stdout. `method` NULL: the library's choice. False when a target is missed.
-bool gate(const char *method);
+// One line a check on stdout. `method` NULL: the library's choice; `spaces` separated by commas, NULL: all of them.
+// False when a target is missed.
+bool gate(const char *method, const char *spaces);
 
 #endif

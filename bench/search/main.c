@@ -144,7 +144,7 @@ static bool run_all(json_t *all, arguments *a) {
     char name[32];
     report_header();
     if (a->cell.surface) return run_noises(all, &a->cell, a->noises);
-    for (const char *spaces = a->spaces; next_name(name, &spaces);) {
+    for (const char *spaces = a->spaces ? a->spaces : "24,480"; next_name(name, &spaces);) {
         a->cell.space = strtoul(name, NULL, 10);
         if (!run_worlds(all, &a->cell, a->worlds, a->noises)) return false;
     }
@@ -161,10 +161,10 @@ static bool write_json(const json_t *all, const char *path) {
 }
 
 int main(int argc, char **argv) {
-    arguments a = {CELL_OPTIONS_INIT, "24,480", "plain", "quiet,desktop,noisy", NULL, false, false};
+    arguments a = {CELL_OPTIONS_INIT, NULL, "plain", "quiet,desktop,noisy", NULL, false, false};
     if (!read_arguments(&a, argc, argv)) return usage();
     if (a.serve) return serve(stdin, stdout) ? 0 : 1;
-    if (a.gate) return gate(a.cell.method) ? 0 : 1;
+    if (a.gate) return gate(a.cell.method, a.spaces) ? 0 : 1;
     json_t *all = json_array();
     bool ok = run_all(all, &a);
     if (ok && a.json) ok = write_json(all, a.json);
