@@ -51,26 +51,31 @@ static void play_grid(play_of_peer *p) {
     for (size_t i = 0; i < p->world->n_configs && time_left(p); i++) run(p, i, world_measure_row);
 }
 
-// So many at first that every rung takes as many runs as the first and all of them together take the budget.
+// Until no more than ETA are left.
+static size_t rungs_of(size_t n) {
+    size_t rungs = 1;
+    for (; n > ETA; n = (n + ETA - 1) / ETA) rungs++;
+    return rungs;
+}
+
+// So many at first that every rung has as much time as the first takes.
 static size_t first_rung(const play_of_peer *p) {
     const double runs = p->budget_s / p->world->now_s; // of the default's cost
     size_t n = 1;
-    while (n < p->world->n_configs && (double)(n + 1) * (1 + ceil(log((double)(n + 1)) / log(ETA))) <= runs) n++;
+    while (n < p->world->n_configs && (double)((n + 1) * rungs_of(n + 1)) <= runs) n++;
     return n;
 }
 
 static void play_halving(play_of_peer *p) {
     run(p, 0, world_measure);
-    size_t left = first_rung(p), repetitions = 1;
-    for (size_t i = 1; i < left && time_left(p); i++) run(p, i, world_measure);
-    while (time_left(p)) {
-        qsort(p->all, p->n_tried, sizeof *p->all, by_mean);
-        left = left > ETA ? (left + ETA - 1) / ETA : 1;
-        repetitions *= ETA;
-        for (size_t r = 0; r < repetitions && time_left(p); r++) {
+    size_t left = first_rung(p);
+    for (size_t rungs = rungs_of(left); rungs > 0; rungs--) {
+        const double until = p->world->now_s + (p->budget_s - p->world->now_s) / (double)rungs;
+        do {
             for (size_t i = 0; i < left && time_left(p); i++) run(p, i, world_measure);
-        }
-        if (left == 1) break;
+        } while (p->world->now_s < until);
+        qsort(p->all, p->n_tried, sizeof *p->all, by_mean);
+        left = (left + ETA - 1) / ETA;
     }
 }
 

@@ -9,7 +9,7 @@
 typedef enum peer {
     PEER_RANDOM,  // configurations at random, none again before all have been; the best mean wins
     PEER_GRID,    // each in turn, five repetitions of full length, as far as time reaches; the best mean wins
-    PEER_HALVING, // many at random, the best third again three times as often, and so on (eta = 3)
+    PEER_HALVING, // many at random, then the best third of them in as much time, and so on (eta = 3)
     PEER_COUNT
 } peer;
 extern const char *const peer_names[PEER_COUNT];
