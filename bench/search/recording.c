@@ -102,7 +102,7 @@ static bool fill(world *w, const sim_surface *s, const kvat_space *space, uint64
 }
 
 bool world_read(world *w, const char *path, uint64_t seed) {
-    const kvat_space_request request = {.allow_lossy = true};
+    const kvat_space_request request = {.allow_lossy = true, .max_configs = 10000};
     kvat_error err = KVAT_ERROR_INIT;
     sim_surface *surface = NULL;
     kvat_space *space = NULL;
