@@ -29,6 +29,14 @@ done
 
 say() { echo "build-libllama: $*" >&2; }
 
+# gcc before 11.5, 12.4 and 13.3 takes the configuration of AMX tiles for eight bytes and may drop the rest (its bug
+# 114098): the first matrix product then traps. Its header shows which it is.
+amx_miscompiles() {
+    grep -qm1 -w amx_tile /proc/cpuinfo || return 1
+    cc -mamx-tile -include immintrin.h -E -x c /dev/null 2>/dev/null |
+        grep -A4 '^_tile_loadconfig' | grep 'const void \*\*' >/dev/null
+}
+
 read -r -a extra <<<"${KVAT_LLAMA_CMAKE:-}"
 options=(
     -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DCMAKE_INSTALL_LIBDIR=lib
@@ -36,6 +44,12 @@ options=(
     -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF
     -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF "${extra[@]}"
 )
+without=
+if amx_miscompiles; then
+    without=" without AMX, which this compiler gets wrong"
+    no_amx="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
+    options+=("-DCMAKE_C_FLAGS=$no_amx" "-DCMAKE_CXX_FLAGS=$no_amx")
+fi
 cpu_flags=$(grep -m1 -E '^(flags|Features)' /proc/cpuinfo || uname -m)
 key=$(printf '%s\n' "$sha256" "${options[@]}" "$(cc -dumpfullversion -dumpmachine)" "$cpu_flags" |
     sha256sum | cut -c1-12)
@@ -88,7 +102,7 @@ if command -v ninja >/dev/null; then configure+=(-G Ninja); fi
 
 if [ ! -e "$prefix/.built" ]; then
     : >"$log"
-    say "building libllama (about 6 minutes on 2 cores, once; log: $log)"
+    say "building libllama$without (about 6 minutes on 2 cores, once; log: $log)"
     run "${configure[@]}" -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_SERVER=OFF
     run cmake --build "$work/build" -j "$jobs"
     run cmake --install "$work/build"
