@@ -8,6 +8,7 @@
 #include "tune_request.h"
 
 #define DEFAULT_TIME_NS (1200 * KVAT_NS_PER_S)
+#define MOST_SHOWN      100 /* lines of a list */
 
 static const cli_example examples[] = {
     {"kvat tune model.gguf --profile rag", "llama.cpp on a GGUF file, for long prompts"},
@@ -197,15 +198,9 @@ static const cli_option options[] = {
 
 /* ---- the dry run ---- */
 
-static const kvat_entry *entry_of(const kvat_outcome *outcome, size_t config) {
-    for (size_t i = 0; i < outcome->n_entries; i++)
-        if (outcome->entries[i].config == config) return &outcome->entries[i];
-    return NULL;
-}
-
+/** Nothing is ranked yet: entries are in the order of the configurations. */
 static int64_t forecast_of(const kvat_outcome *outcome, size_t config) {
-    const kvat_entry *entry = entry_of(outcome, config);
-    return entry ? entry->forecast_bytes : 0;
+    return config < outcome->n_entries ? outcome->entries[config].forecast_bytes : 0;
 }
 
 static int64_t budget_of(const kvat_tune_request *request) {
@@ -224,18 +219,26 @@ static void put_config_row(kvat_buf *out, const cli_io *io, const kvat_outcome *
     cli_buf_drop(out, &label);
 }
 
+static void put_more(kvat_buf *out, const cli_io *io, size_t more) {
+    if (more == 0) return;
+    cli_put(out, io, "… ");
+    kvat_buf_printf(out, "%zu more (--json lists all)\n", more);
+}
+
 static void put_skipped(kvat_buf *out, size_t n, const char *what, const char *why) {
     if (n > 0) kvat_buf_printf(out, "left out: %zu %s%s%s\n", n, what, n == 1 ? "" : "s", why);
 }
 
 static void put_left_out(kvat_buf *out, const cli_io *io, const kvat_outcome *outcome) {
-    for (size_t i = 0; i < outcome->n_left_out; i++) {
+    size_t shown = outcome->n_left_out > MOST_SHOWN ? MOST_SHOWN : outcome->n_left_out;
+    for (size_t i = 0; i < shown; i++) {
         kvat_buf_puts(out, "left out: ");
         cli_put(out, io, outcome->left_out[i].label);
         kvat_buf_puts(out, ": ");
         cli_put(out, io, outcome->left_out[i].reason);
         kvat_buf_putc(out, '\n');
     }
+    put_more(out, io, outcome->n_left_out - shown);
     kvat_space_left_out skipped = outcome->skipped;
     put_skipped(out, skipped.lossy, "lossy value", " (see --allow-lossy)");
     put_skipped(out, skipped.unstable, "unstable value", " (--safe)");
@@ -274,7 +277,14 @@ static kvat_status show_dry_run(const cli_context *context, const kvat_outcome *
     kvat_buf text = KVAT_BUF_INIT;
     size_t n = kvat_space_count(outcome->space), columns = cli_columns(&context->io->out);
     kvat_buf_printf(&text, "%zu configuration%s; memory is a forecast\n", n, n == 1 ? "" : "s");
-    for (size_t i = 0; i < n; i++) put_config_row(&text, context->io, outcome, i, columns);
+    if (outcome->skipped.drawn_from > 0) {
+        kvat_buf_puts(&text, "drawn at random from ");
+        kvat_put_count(&text, outcome->skipped.drawn_from);
+        kvat_buf_puts(&text, " combinations; what was not drawn is not considered\n");
+    }
+    size_t shown = n > MOST_SHOWN ? MOST_SHOWN : n;
+    for (size_t i = 0; i < shown; i++) put_config_row(&text, context->io, outcome, i, columns);
+    put_more(&text, context->io, n - shown);
     put_left_out(&text, context->io, outcome);
     put_budget(&text, request);
     put_nothing_measured(&text, context->io, outcome);
@@ -311,11 +321,13 @@ static json_t *left_out_json(const kvat_outcome *outcome) {
 }
 
 static json_t *dry_run_json(const kvat_outcome *outcome, const kvat_tune_request *request) {
-    return json_pack("{s:s, s:b, s:o, s:o, s:{s:i, s:i, s:i, s:i}, s:I, s:I}", "format", "kvat-tune/1", "dry_run", 1,
-                     "configurations", configs_json(outcome), "left_out", left_out_json(outcome), "skipped", "lossy",
-                     (int)outcome->skipped.lossy, "unstable", (int)outcome->skipped.unstable, "constrained",
-                     (int)outcome->skipped.constrained, "equal", (int)outcome->skipped.equal, "budget_ns",
-                     (json_int_t)budget_of(request), "max_trials", (json_int_t)request->max_trials);
+    double of = outcome->skipped.drawn_from;
+    return json_pack("{s:s, s:b, s:o, s:o, s:o, s:{s:i, s:i, s:i, s:i}, s:I, s:I}", "format", "kvat-tune/1", "dry_run",
+                     1, "configurations", configs_json(outcome), "drawn_from", of > 0 ? cli_json_real(of) : json_null(),
+                     "left_out", left_out_json(outcome), "skipped", "lossy", (int)outcome->skipped.lossy, "unstable",
+                     (int)outcome->skipped.unstable, "constrained", (int)outcome->skipped.constrained, "equal",
+                     (int)outcome->skipped.equal, "budget_ns", (json_int_t)budget_of(request), "max_trials",
+                     (json_int_t)request->max_trials);
 }
 
 /* ---- the result ---- */

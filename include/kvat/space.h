@@ -6,6 +6,13 @@
  * effective settings are equal are one: values are first taken through `aliases` and `at_most` (docs/protocol.md).
  * Configuration 0 of a space is always the engine's default (with the request's fixed settings applied).
  *
+ * Up to KVAT_SPACE_MAX configurations are all listed. Of more, a sample of that many stands for all: the default, every
+ * change of one knob alone, every change of two where they take up no more than half of it, and the rest drawn at
+ * random. A draw chooses first how many knobs change, each number equally likely, then which, then their values: so
+ * that few changes, which are what usually matters, are not lost among the many ways to change everything. The same
+ * knobs, request and seed give the same sample. What is forbidden by `requires` or equal in force to another is in no
+ * sample, and the work is bounded however many combinations there are: a few tries for each place.
+ *
  * Ownership: a kvat_space borrows its kvat_knobs, which must outlive it. Pure: no I/O.
  */
 #ifndef KVAT_SPACE_H
@@ -84,14 +91,15 @@ typedef struct kvat_space_request {
     bool safe;              /**< only stable values */
     bool allow_lossy;       /**< keep lossy values; else they are left out (and counted) */
     int64_t context_tokens; /**< context size of the workload, for `at_most`; 0 unknown */
-    size_t max_configs;     /**< refuse more than this; 0 means KVAT_SPACE_MAX */
+    size_t max_configs;     /**< of more than this a sample is drawn; 0 means KVAT_SPACE_MAX */
+    uint64_t seed;          /**< of the sample */
 } kvat_space_request;
-#define KVAT_SPACE_MAX 1024
+#define KVAT_SPACE_MAX 10000
 
 typedef struct kvat_space kvat_space;
 
 /** KVAT_ERR_USAGE: unknown knob or value (nearest suggested), a fixed value outside `values`, contradictory settings,
- * too many configurations (says how many and what to narrow). */
+ * so many values that a sample has no room for each of them alone (says how many and what to narrow). */
 KVAT_EXTERN kvat_status kvat_space_new(kvat_space **out, const kvat_knobs *knobs, const kvat_space_request *request,
                                        kvat_error *err);
 KVAT_EXTERN void kvat_space_free(kvat_space *space);
@@ -113,7 +121,10 @@ KVAT_EXTERN void kvat_space_remove(kvat_space *space, const bool *drop);
 /** What was left out on the way, for the user. */
 typedef struct kvat_space_left_out {
     size_t lossy, unstable;    /**< values of knobs */
-    size_t constrained, equal; /**< configurations: forbidden by `requires`; the same in force as another */
+    size_t constrained, equal; /**< configurations: forbidden by `requires`; the same in force as another. 0 in a
+                                  sample, which does not look at all */
+    double drawn_from; /**< combinations of values that a sample was drawn from, whether allowed or not; 0: all that are
+                          allowed are here */
 } kvat_space_left_out;
 KVAT_EXTERN kvat_space_left_out kvat_space_skipped(const kvat_space *space);
 

@@ -27,6 +27,8 @@ KVAT_EXTERN void kvat_put_duration(kvat_buf *out, int64_t ns);
 KVAT_EXTERN void kvat_put_bytes(kvat_buf *out, int64_t bytes);
 /** Three significant digits without exponent: 35.6, 0.0123, 120, 4830. */
 KVAT_EXTERN void kvat_put_number(kvat_buf *out, double value);
+/** A whole number ≥ 0 of which 15 figures are exact: "331776", and "over 10^18" beyond. */
+KVAT_EXTERN void kvat_put_count(kvat_buf *out, double count);
 /** Signed per cent of a ratio minus one: 0.787 → "−21.3 %" (U+2212, or '-' unless `unicode`). */
 KVAT_EXTERN void kvat_put_change(kvat_buf *out, double ratio, int unicode);
 

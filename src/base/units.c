@@ -65,6 +65,16 @@ void kvat_put_number(kvat_buf *out, double value) {
     }
 }
 
+void kvat_put_count(kvat_buf *out, double count) {
+    int exponent = 0;
+    if (!(count >= 1e15)) {
+        put_fixed(out, count, 0);
+        return;
+    }
+    for (; count >= 10 && exponent < 308; exponent++) count /= 10;
+    kvat_buf_printf(out, "over 10^%d", exponent);
+}
+
 static uint64_t put_sign(kvat_buf *out, int64_t value) {
     if (value >= 0) return (uint64_t)value;
     kvat_buf_putc(out, '-');

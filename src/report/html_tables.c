@@ -145,6 +145,12 @@ static void put_left_out_row(kvat_buf *out, const kvat_left_out *left_out) {
 
 static void put_skipped(kvat_buf *out, const kvat_space_left_out *skipped) {
     if (skipped->lossy + skipped->unstable + skipped->constrained + skipped->equal == 0) return;
+    if (skipped->drawn_from > 0) {
+        kvat_buf_printf(out,
+                        "<p>%zu values were not tried because they are lossy, %zu because they are not stable.</p>\n",
+                        skipped->lossy, skipped->unstable);
+        return;
+    }
     kvat_buf_printf(
         out,
         "<p>Of the combinations, %zu were not tried because they contradict a rule of the engine, %zu because "

@@ -182,6 +182,11 @@ void kvat__say_space(kvat_buf *out, const kvat__view *view) {
             kvat_buf_putc(out, ')');
         }
     }
+    if (outcome->skipped.drawn_from > 0) {
+        kvat_buf_puts(out, "; drawn at random from ");
+        kvat_put_count(out, outcome->skipped.drawn_from);
+        kvat_buf_puts(out, " combinations");
+    }
     say_skipped(out, outcome->skipped.lossy, "lossy not tried (--allow-lossy)");
     say_skipped(out, outcome->skipped.unstable, "left out by --safe");
 }

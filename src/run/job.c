@@ -85,7 +85,8 @@ static kvat_status make_space(kvat__job *job, kvat_error *err) {
     kvat_setting *set = NULL, *sweep = NULL;
     kvat_space_request request = {.safe = json_is_true(json_object_get(job->request, "safe")),
                                   .allow_lossy = json_is_true(json_object_get(job->request, "allow_lossy")),
-                                  .context_tokens = job->context_tokens};
+                                  .context_tokens = job->context_tokens,
+                                  .seed = job->seed};
     kvat_status status = settings_array(&set, &request.n_set, json_object_get(job->request, "set"), err);
     if (status == KVAT_OK)
         status = settings_array(&sweep, &request.n_sweep, json_object_get(job->request, "sweep"), err);
@@ -191,6 +192,20 @@ static kvat_status note_unknown(kvat__job *job, const unknown_forecasts *unknown
     return add_note(job, text, err);
 }
 
+/** A sample is said to be one wherever the run tells of itself. */
+static kvat_status note_drawn(kvat__job *job, kvat_error *err) {
+    double of = kvat_space_skipped(job->space).drawn_from;
+    kvat_buf text = KVAT_BUF_INIT;
+    if (of == 0) return KVAT_OK;
+    kvat_buf_printf(&text, "%zu of ", kvat_space_count(job->space));
+    kvat_put_count(&text, of);
+    kvat_buf_puts(&text, " combinations were drawn at random: what was not drawn was not considered");
+    kvat_status status = kvat_buf_status(&text, err);
+    if (status == KVAT_OK) status = add_note(job, text.bytes, err);
+    kvat_buf_clear(&text);
+    return status;
+}
+
 /** Forecasts every configuration and removes those over `limit` (0: none); the list of what was left out goes to the
  * note. */
 static kvat_status prune(kvat__job *job, int64_t limit, kvat_error *err) {
@@ -288,6 +303,7 @@ kvat_status kvat__job_read_facts(kvat__job *job, kvat_error *err) {
 static kvat_status complete(kvat__job *job, kvat_error *err) {
     kvat_status status = kvat__job_read_facts(job, err);
     if (status == KVAT_OK) status = make_space(job, err);
+    if (status == KVAT_OK) status = note_drawn(job, err);
     if (status != KVAT_OK) return status;
     json_t *list = json_array();
     if (json_object_set_new(job->note, "left_out", list) != 0) return nomem(err);

@@ -21,7 +21,10 @@ size_t kvat__levels_count(const kvat__levels *set) {
 }
 
 size_t kvat__levels_next(const kvat__levels *set, size_t from) {
-    for (size_t level = from; level < KVAT_KNOB_MAX_VALUES; level++)
-        if (kvat__levels_has(set, level)) return level;
+    for (size_t word = from / 64; word < KVAT_KNOB_MAX_VALUES / 64; word++) {
+        uint64_t bits = set->bits[word];
+        if (word == from / 64) bits &= ~UINT64_C(0) << (from % 64);
+        if (bits) return word * 64 + (size_t)__builtin_ctzll(bits);
+    }
     return SIZE_MAX;
 }

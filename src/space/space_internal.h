@@ -101,8 +101,33 @@ struct kvat_space {
     kvat_space_left_out left_out;
 };
 
-/** Fills `levels`, `count` and the counts of configurations left out. */
-kvat_status kvat__space_list(kvat_space *space, const kvat__choice *choices, const kvat_space_request *request,
+/** A list of configurations that grows, with a hash table over what is in force, by which equal ones are found. */
+typedef struct kvat__listing {
+    const kvat_knobs *knobs;
+    const kvat__choice *choices;
+    int64_t context_tokens;
+    size_t max;
+    uint16_t *levels;   /**< capacity × knobs */
+    int64_t *effective; /**< the same shape */
+    size_t count, capacity;
+    size_t *table; /**< index + 1, 0 empty; n_table is a power of two above 2 × capacity */
+    size_t n_table;
+    kvat_space_left_out left_out;
+} kvat__listing;
+
+/** Lists a configuration unless it is forbidden or equal to one that is there, and counts those left out. */
+kvat_status kvat__listing_add(kvat__listing *list, const uint16_t *levels, kvat_error *err);
+/** Fills `levels`, `count` and the counts of configurations left out. Takes values out of `choices` that are equal in
+ * force to others, where there are too many. */
+kvat_status kvat__space_list(kvat_space *space, kvat__choice *choices, const kvat_space_request *request,
                              kvat_error *err);
+
+/** Combinations of the values that `choices` leave. */
+double kvat__choices_product(const kvat__choice *choices, size_t n);
+/** Leaves one of the values of each knob that are the same in force whatever the others are: the base's where it is one
+ * of them, else the first. */
+void kvat__choices_reduce(kvat__choice *choices, const kvat_knobs *knobs, int64_t context_tokens);
+/** Fills an empty list with a sample (space.h says which). */
+kvat_status kvat__space_draw(kvat__listing *list, uint64_t seed, kvat_error *err);
 
 #endif

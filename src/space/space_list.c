@@ -6,27 +6,19 @@
 #include "kvat/units.h"
 #include "space_internal.h"
 
-/** Most combinations gone through; beyond, the request is refused unseen. */
+/** Most combinations gone through; of more, a sample is drawn at once. */
 #define COMBINATIONS_MAX ((size_t)1 << 20)
 
-/** A list that grows, with a hash table over what is in force, by which equal configurations are found. */
-typedef struct listing {
-    const kvat_knobs *knobs;
-    const kvat__choice *choices;
-    int64_t context_tokens;
-    size_t max;
-    uint16_t *levels;   /**< capacity × knobs */
-    int64_t *effective; /**< the same shape */
-    size_t count, capacity;
-    size_t *table; /**< index + 1, 0 empty; n_table is a power of two above 2 × capacity */
-    size_t n_table;
-    kvat_space_left_out left_out;
-} listing;
-
-static void listing_clear(listing *list) {
+static void listing_clear(kvat__listing *list) {
     free(list->levels);
     free(list->effective);
     free(list->table);
+}
+
+static void listing_empty(kvat__listing *list) {
+    if (list->table) memset(list->table, 0, list->n_table * sizeof *list->table);
+    list->count = 0;
+    list->left_out = (kvat_space_left_out){0};
 }
 
 static size_t hash_values(const int64_t *values, size_t n) {
@@ -39,7 +31,7 @@ static size_t hash_values(const int64_t *values, size_t n) {
 }
 
 /** Place in the table of these values: a used one when they are listed, else the empty one they belong to. */
-static size_t *listing_place(const listing *list, const int64_t *values) {
+static size_t *listing_place(const kvat__listing *list, const int64_t *values) {
     size_t n = list->knobs->n, mask = list->n_table - 1;
     for (size_t i = hash_values(values, n) & mask;; i = (i + 1) & mask) {
         size_t *place = &list->table[i];
@@ -58,7 +50,7 @@ static void *resized(void *array, size_t n, size_t size) {
     return realloc(array, bytes ? bytes : 1);
 }
 
-static kvat_status listing_grow(listing *list, kvat_error *err) {
+static kvat_status listing_grow(kvat__listing *list, kvat_error *err) {
     size_t n = list->knobs->n, capacity = list->capacity ? list->capacity * 2 : 64;
     uint16_t *levels = resized(list->levels, capacity * n, sizeof *levels);
     if (!levels) return no_memory(err);
@@ -76,21 +68,21 @@ static kvat_status listing_grow(listing *list, kvat_error *err) {
     return KVAT_OK;
 }
 
-static size_t changes_from_base(const listing *list, const uint16_t *levels) {
+static size_t changes_from_base(const kvat__listing *list, const uint16_t *levels) {
     size_t changes = 0;
     for (size_t i = 0; i < list->knobs->n; i++) changes += levels[i] != list->choices[i].base;
     return changes;
 }
 
 /** Of two equal configurations the one that changes fewer settings stands for both; of those, the first. */
-static void listing_merge(listing *list, size_t known, const uint16_t *levels) {
+static void listing_merge(kvat__listing *list, size_t known, const uint16_t *levels) {
     uint16_t *standing = &list->levels[known * list->knobs->n];
     if (changes_from_base(list, levels) < changes_from_base(list, standing))
         memcpy(standing, levels, list->knobs->n * sizeof *levels);
     list->left_out.equal++;
 }
 
-static kvat_status listing_add(listing *list, const uint16_t *levels, kvat_error *err) {
+kvat_status kvat__listing_add(kvat__listing *list, const uint16_t *levels, kvat_error *err) {
     size_t n = list->knobs->n;
     int64_t values[KVAT_KNOBS_MAX];
     if (kvat__rules_broken(NULL, NULL, list->knobs, levels)) {
@@ -114,52 +106,6 @@ static kvat_status listing_add(listing *list, const uint16_t *levels, kvat_error
     return KVAT_OK;
 }
 
-/* --- too many --- */
-
-/** Combinations of `choices`; SIZE_MAX when beyond. */
-static size_t count_combinations(const kvat__choice *choices, size_t n) {
-    size_t product = 1;
-    for (size_t i = 0; i < n; i++)
-        if (__builtin_mul_overflow(product, kvat__levels_count(&choices[i].levels), &product)) return SIZE_MAX;
-    return product;
-}
-
-/** Knob with the most values but those in `done`, or SIZE_MAX. */
-static size_t widest_knob(const listing *list, const bool *done) {
-    size_t widest = SIZE_MAX, most = 1;
-    for (size_t i = 0; i < list->knobs->n; i++) {
-        size_t values = kvat__levels_count(&list->choices[i].levels);
-        if (done[i] || values <= most) continue;
-        widest = i;
-        most = values;
-    }
-    return widest;
-}
-
-static void put_widest(kvat_buf *out, const listing *list) {
-    bool done[KVAT_KNOBS_MAX] = {false};
-    for (int shown = 0; shown < 4; shown++) {
-        size_t knob = widest_knob(list, done);
-        if (knob == SIZE_MAX) return;
-        done[knob] = true;
-        kvat_buf_printf(out, "%s%s (%zu values)", shown ? ", " : "", list->knobs->knobs[knob].name,
-                        kvat__levels_count(&list->choices[knob].levels));
-    }
-}
-
-static kvat_status too_many(const listing *list, size_t combinations, kvat_error *err) {
-    kvat_buf widest = KVAT_BUF_INIT;
-    put_widest(&widest, list);
-    kvat_status status = kvat_buf_status(&widest, err);
-    if (status == KVAT_OK)
-        status = kvat_fail(err, KVAT_ERR_USAGE,
-                           "%s%zu combinations are more than the %zu configurations that can be raced; narrow them "
-                           "with --sweep or --set: %s",
-                           combinations == SIZE_MAX ? "over " : "", combinations, list->max, widest.bytes);
-    kvat_buf_clear(&widest);
-    return status;
-}
-
 /* --- going through them --- */
 
 /** The next combination in lexicographic order, the last knob fastest; false after the last. */
@@ -175,18 +121,34 @@ static bool next_combination(uint16_t *levels, const kvat__choice *choices, size
     return false;
 }
 
-static kvat_status list_all(listing *list, kvat_error *err) {
+/** *whole false: there are more than a space may hold, and the list is empty again. */
+static kvat_status list_all(bool *whole, kvat__listing *list, kvat_error *err) {
     size_t n = list->knobs->n;
     uint16_t levels[KVAT_KNOBS_MAX] = {0};
-    size_t combinations = count_combinations(list->choices, n);
-    if (combinations > COMBINATIONS_MAX) return too_many(list, combinations, err);
+    *whole = true;
     for (size_t i = 0; i < n; i++) levels[i] = (uint16_t)kvat__levels_next(&list->choices[i].levels, 0);
     do {
-        kvat_status status = listing_add(list, levels, err);
+        kvat_status status = kvat__listing_add(list, levels, err);
         if (status != KVAT_OK) return status;
-        if (list->count > list->max) return too_many(list, combinations, err);
+        if (list->count > list->max) {
+            *whole = false;
+            listing_empty(list);
+            return KVAT_OK;
+        }
     } while (next_combination(levels, list->choices, n));
     return KVAT_OK;
+}
+
+/** All of them, or a sample. `choices` are the list's own, reduced where there are too many. */
+static kvat_status fill(kvat__listing *list, kvat__choice *choices, uint64_t seed, kvat_error *err) {
+    size_t n = list->knobs->n;
+    bool whole = false, few = kvat__choices_product(choices, n) <= COMBINATIONS_MAX;
+    kvat_status status = few ? list_all(&whole, list, err) : KVAT_OK;
+    if (status != KVAT_OK || whole) return status;
+    kvat__choices_reduce(choices, list->knobs, list->context_tokens);
+    if (!few && kvat__choices_product(choices, n) <= COMBINATIONS_MAX) status = list_all(&whole, list, err);
+    if (status == KVAT_OK && !whole) status = kvat__space_draw(list, seed, err);
+    return status;
 }
 
 /* --- order --- */
@@ -205,7 +167,7 @@ static int compare_ranked(const void *left, const void *right) {
     return 0;
 }
 
-static kvat_status listing_sorted(uint16_t **out, const listing *list, kvat_error *err) {
+static kvat_status listing_sorted(uint16_t **out, const kvat__listing *list, kvat_error *err) {
     size_t n = list->knobs->n;
     ranked *order = resized(NULL, list->count, sizeof *order);
     uint16_t *levels = resized(NULL, list->count * n, sizeof *levels);
@@ -225,18 +187,19 @@ static kvat_status listing_sorted(uint16_t **out, const listing *list, kvat_erro
     return KVAT_OK;
 }
 
-kvat_status kvat__space_list(kvat_space *space, const kvat__choice *choices, const kvat_space_request *request,
+kvat_status kvat__space_list(kvat_space *space, kvat__choice *choices, const kvat_space_request *request,
                              kvat_error *err) {
-    listing list = {.knobs = space->knobs,
-                    .choices = choices,
-                    .context_tokens = request->context_tokens,
-                    .max = request->max_configs ? request->max_configs : KVAT_SPACE_MAX};
-    kvat_status status = list_all(&list, err);
+    kvat__listing list = {.knobs = space->knobs,
+                          .choices = choices,
+                          .context_tokens = request->context_tokens,
+                          .max = request->max_configs ? request->max_configs : KVAT_SPACE_MAX};
+    kvat_status status = fill(&list, choices, request->seed, err);
     if (status == KVAT_OK) status = listing_sorted(&space->levels, &list, err);
     if (status == KVAT_OK) {
         space->count = list.count;
         space->left_out.constrained = list.left_out.constrained;
         space->left_out.equal = list.left_out.equal;
+        space->left_out.drawn_from = list.left_out.drawn_from;
     }
     listing_clear(&list);
     return status;

@@ -130,6 +130,25 @@ static void changes_are_signed_per_cents(void **state) {
     }
 }
 
+static void counts_are_exact_while_they_can_be(void **state) {
+    (void)state;
+    static const struct {
+        double count;
+        const char *text;
+    } cases[] = {{0, "0"},
+                 {331776, "331776"},
+                 {999999999999999, "999999999999999"},
+                 {1e15, "over 10^15"},
+                 {0x1p63, "over 10^18"},
+                 {INFINITY, "over 10^308"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvat_buf buf = KVAT_BUF_INIT;
+        kvat_put_count(&buf, cases[i].count);
+        assert_string_equal(buf.bytes, cases[i].text);
+        kvat_buf_clear(&buf);
+    }
+}
+
 static void any_decimal_point_becomes_a_full_stop(void **state) {
     (void)state;
     char cases[][2][16] = {{"1,5", "1.5"}, {"-1\u066b25e-07", "-1.25e-07"}, {"15", "15"}, {"1.5", "1.5"}, {"0,", "0."}};
@@ -153,6 +172,7 @@ int main(void) {
         cmocka_unit_test(numbers_have_three_figures_and_no_exponent),
         cmocka_unit_test(the_largest_and_smallest_numbers_are_written_out),
         cmocka_unit_test(changes_are_signed_per_cents),
+        cmocka_unit_test(counts_are_exact_while_they_can_be),
         cmocka_unit_test(any_decimal_point_becomes_a_full_stop),
         cmocka_unit_test(the_clock_never_goes_back),
     };

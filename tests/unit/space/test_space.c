@@ -1,5 +1,7 @@
 /* Configurations: which there are, in which order, what they are called.
  * Must not test how knobs are declared. */
+#include <math.h>
+
 #include "fail_alloc.h"
 #include "kvat/hash.h"
 #include "space_fixture.h"
@@ -254,6 +256,11 @@ static void fixed_value_that_needs_another_default_says_so(void **state) {
     kvat_knobs_free(knobs);
 }
 
+static int by_number(const void *left, const void *right) {
+    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
 /** `n` integer knobs of `values` searched values each. */
 static kvat_knobs *wide_knobs(int n, int values) {
     json_t *array = json_array();
@@ -271,17 +278,15 @@ static kvat_knobs *wide_knobs(int n, int values) {
     return knobs;
 }
 
-static void too_many_configurations_are_refused_with_the_count(void **state) {
+static void more_values_than_a_sample_has_room_for_are_refused_with_the_count(void **state) {
     (void)state;
     static const struct {
         int knobs, values;
         size_t max;
         const char *says;
     } cases[] = {
-        {3, 11, 0, "1331 combinations are more than the 1024"},
-        {2, 3, 8, "9 combinations are more than the 8"},
-        {20, 3, 0, "3486784401 combinations"},
-        {128, 256, 0, "over 18446744073709551615 combinations"},
+        {4, 3, 8, "8 values to try one by one are more than the 8"},
+        {128, 256, 0, "32640 values to try one by one are more than the 10000"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         kvat_knobs *knobs = wide_knobs(cases[i].knobs, cases[i].values);
@@ -293,6 +298,179 @@ static void too_many_configurations_are_refused_with_the_count(void **state) {
         assert_non_null(strstr(err.message, "k0 ("));
         kvat_knobs_free(knobs);
     }
+}
+
+static void of_too_many_a_sample_is_drawn_and_says_of_how_many(void **state) {
+    (void)state;
+    static const struct {
+        int knobs, values;
+        size_t max, count;
+        double of;
+    } cases[] = {
+        {2, 3, 9, 9, 0},           {2, 3, 8, 8, 9},
+        {4, 10, 0, 10000, 0},      {5, 10, 0, 10000, 100000},
+        {6, 10, 0, 10000, 1e6},    {9, 10, 0, 10000, 1e9},
+        {63, 2, 0, 10000, 0x1p63}, {128, 70, 0, 10000, 1.4878156471976116e236},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvat_knobs *knobs = wide_knobs(cases[i].knobs, cases[i].values);
+        kvat_space *space = space_of(knobs, &(kvat_space_request){.max_configs = cases[i].max});
+        kvat_space_left_out skipped = kvat_space_skipped(space);
+        assert_int_equal(kvat_space_count(space), cases[i].count);
+        assert_true(fabs(skipped.drawn_from - cases[i].of) <= 1e-12 * cases[i].of);
+        assert_int_equal(skipped.equal + skipped.constrained, 0);
+        kvat_space_free(space);
+        kvat_knobs_free(knobs);
+    }
+}
+
+/** How many configurations change so many knobs. */
+static size_t with_changes(const kvat_space *space, size_t changes) {
+    size_t n = 0;
+    for (size_t i = 0; i < kvat_space_count(space); i++) n += kvat_space_changes(space, i) == changes;
+    return n;
+}
+
+static void a_sample_has_the_default_and_every_change_of_one_and_two(void **state) {
+    (void)state;
+    kvat_knobs *knobs = wide_knobs(12, 6);
+    kvat_space *space = space_of(knobs, &(kvat_space_request){0});
+    assert_int_equal(kvat_space_changes(space, 0), 0);
+    assert_int_equal(with_changes(space, 0), 1);
+    assert_int_equal(with_changes(space, 1), 12 * 5);
+    assert_int_equal(with_changes(space, 2), 66 * 25);
+    kvat_space_free(space);
+    /* pairs that would take more than half of it are drawn like all else */
+    space = space_of(knobs, &(kvat_space_request){.max_configs = 3000});
+    assert_int_equal(with_changes(space, 1), 12 * 5);
+    assert_true(with_changes(space, 2) < 66 * 25 / 2);
+    assert_true(with_changes(space, 12) > 0);
+    kvat_space_free(space);
+    kvat_knobs_free(knobs);
+}
+
+static bool same_configurations(const kvat_space *a, const kvat_space *b, size_t n_knobs) {
+    size_t bytes = kvat_space_count(a) * n_knobs * sizeof(uint16_t);
+    return kvat_space_count(a) == kvat_space_count(b) &&
+           memcmp(kvat_space_levels(a, 0), kvat_space_levels(b, 0), bytes) == 0;
+}
+
+static void a_sample_is_the_same_for_a_seed_and_another_for_another(void **state) {
+    (void)state;
+    kvat_knobs *knobs = wide_knobs(20, 3);
+    kvat_space *first = space_of(knobs, &(kvat_space_request){.seed = 7});
+    kvat_space *again = space_of(knobs, &(kvat_space_request){.seed = 7});
+    kvat_space *other = space_of(knobs, &(kvat_space_request){.seed = 8});
+    assert_true(same_configurations(first, again, 20));
+    assert_false(same_configurations(first, other, 20));
+    kvat_space_free(first);
+    kvat_space_free(again);
+    kvat_space_free(other);
+    kvat_knobs_free(knobs);
+}
+
+static void a_sample_has_few_changes_and_many(void **state) {
+    (void)state;
+    kvat_knobs *knobs = wide_knobs(20, 3);
+    kvat_space *space = space_of(knobs, &(kvat_space_request){0});
+    for (size_t changes = 3; changes <= 20; changes++) assert_true(with_changes(space, changes) > 250);
+    kvat_space_free(space);
+    kvat_knobs_free(knobs);
+}
+
+/** Twelve knobs of four values: the odd ones need the one before to be at most 2, and are bounded by it. */
+static kvat_knobs *bound_knobs(void) {
+    json_t *array = json_array();
+    for (int i = 0; i < 12; i++) {
+        char name[16], before[16];
+        snprintf(name, sizeof name, "k%d", i);
+        snprintf(before, sizeof before, "k%d", i - 1);
+        json_t *knob = json_pack("{s:s, s:s, s:[i,i,i,i], s:i, s:[i,i,i,i], s:s}", "name", name, "type", "int",
+                                 "values", 1, 2, 3, 4, "default", 1, "search", 1, 2, 3, 4, "scope", "model");
+        if (i % 2) {
+            json_object_set_new(knob, "at_most", json_pack("[s]", before));
+            json_object_set_new(knob, "requires",
+                                json_pack("[{s:[i], s:{s:[i,i,i]}}]", "if", 4, "then", before, 1, 2, 3));
+        }
+        json_array_append_new(array, knob);
+    }
+    kvat_knobs *knobs = NULL;
+    assert_int_equal(kvat_knobs_parse(&knobs, array, NULL), KVAT_OK);
+    json_decref(array);
+    return knobs;
+}
+
+static void a_sample_holds_nothing_forbidden_and_nothing_twice(void **state) {
+    (void)state;
+    kvat_knobs *knobs = bound_knobs();
+    kvat_space *space = space_of(knobs, &(kvat_space_request){0});
+    size_t n = kvat_space_count(space);
+    assert_int_equal(n, 10000);
+    assert_true(kvat_space_skipped(space).drawn_from == 16777216);
+    uint64_t *seen = calloc(n, sizeof *seen);
+    assert_non_null(seen);
+    for (size_t i = 0; i < n; i++) {
+        const uint16_t *levels = kvat_space_levels(space, i);
+        for (size_t k = 0; k < 12; k++) {
+            uint16_t value = levels[k], before = k ? levels[k - 1] : 0;
+            if (k % 2) assert_false(value == 3 && before == 3);
+            if (k % 2 && value > before) value = before; /* what is in force */
+            seen[i] = seen[i] * 4 + value;
+        }
+    }
+    qsort(seen, n, sizeof *seen, by_number);
+    for (size_t i = 1; i < n; i++) assert_true(seen[i] != seen[i - 1]);
+    free(seen);
+    kvat_space_free(space);
+    kvat_knobs_free(knobs);
+}
+
+static void a_space_that_rules_leave_small_is_drawn_in_bounded_time(void **state) {
+    (void)state;
+    json_t *array = json_array();
+    for (int i = 0; i < 60; i++) { /* every knob may change only while all after it do not */
+        char name[16], later[16];
+        snprintf(name, sizeof name, "k%d", i);
+        json_t *then = json_object();
+        for (int j = i + 1; j < 60; j++) {
+            snprintf(later, sizeof later, "k%d", j);
+            json_object_set_new(then, later, json_pack("[i]", 0));
+        }
+        json_array_append_new(array, json_pack("{s:s, s:s, s:[i,i], s:i, s:[i,i], s:s, s:[{s:[i], s:o}]}", "name", name,
+                                               "type", "int", "values", 0, 1, "default", 0, "search", 0, 1, "scope",
+                                               "model", "requires", "if", 1, "then", then));
+    }
+    kvat_knobs *knobs = NULL;
+    assert_int_equal(kvat_knobs_parse(&knobs, array, NULL), KVAT_OK);
+    json_decref(array);
+    kvat_space *space = space_of(knobs, &(kvat_space_request){0});
+    assert_int_equal(kvat_space_count(space), 61);
+    assert_true(kvat_space_skipped(space).drawn_from == 0x1p60);
+    kvat_space_free(space);
+    kvat_knobs_free(knobs);
+}
+
+static void values_equal_in_force_do_not_make_a_sample(void **state) {
+    (void)state;
+    json_t *array = json_array();
+    for (int i = 0; i < 8; i++) { /* 16^8 combinations, of which a context of 2 tokens leaves 3^8 */
+        char name[16];
+        snprintf(name, sizeof name, "k%d", i);
+        json_t *list = json_array();
+        for (int v = 0; v < 16; v++) json_array_append_new(list, json_integer(v));
+        json_array_append_new(array, json_pack("{s:s, s:s, s:o, s:i, s:O, s:s, s:[s]}", "name", name, "type", "int",
+                                               "values", list, "default", 9, "search", list, "scope", "model",
+                                               "at_most", "context_tokens"));
+    }
+    kvat_knobs *knobs = NULL;
+    assert_int_equal(kvat_knobs_parse(&knobs, array, NULL), KVAT_OK);
+    json_decref(array);
+    kvat_space *space = space_of(knobs, &(kvat_space_request){.context_tokens = 2});
+    assert_int_equal(kvat_space_count(space), 6561);
+    assert_true(kvat_space_skipped(space).drawn_from == 0);
+    assert_int_equal(kvat_space_levels(space, 0)[0], 9); /* the default as it is written */
+    kvat_space_free(space);
+    kvat_knobs_free(knobs);
 }
 
 static void long_lists_of_values_are_cut_in_messages(void **state) {
@@ -450,7 +628,14 @@ int main(void) {
         cmocka_unit_test(wrong_requests_say_what_is_wrong),
         cmocka_unit_test(fixed_and_swept_contradict),
         cmocka_unit_test(fixed_value_that_needs_another_default_says_so),
-        cmocka_unit_test(too_many_configurations_are_refused_with_the_count),
+        cmocka_unit_test(more_values_than_a_sample_has_room_for_are_refused_with_the_count),
+        cmocka_unit_test(of_too_many_a_sample_is_drawn_and_says_of_how_many),
+        cmocka_unit_test(a_sample_has_the_default_and_every_change_of_one_and_two),
+        cmocka_unit_test(a_sample_is_the_same_for_a_seed_and_another_for_another),
+        cmocka_unit_test(a_sample_has_few_changes_and_many),
+        cmocka_unit_test(a_sample_holds_nothing_forbidden_and_nothing_twice),
+        cmocka_unit_test(a_space_that_rules_leave_small_is_drawn_in_bounded_time),
+        cmocka_unit_test(values_equal_in_force_do_not_make_a_sample),
         cmocka_unit_test(long_lists_of_values_are_cut_in_messages),
         cmocka_unit_test(as_many_as_allowed_are_listed),
         cmocka_unit_test(equal_combinations_do_not_count_against_the_limit),
