@@ -130,8 +130,9 @@ KVAT_EXTERN kvat_status kvat_store_each_trial(kvat_store *store, int64_t run, bo
  * Figures are medians a configuration and cell, of the search's trials (of the confirmation's when the search has
  * none); the peak is the trial's. A surface has no batches: cells of the smallest are exported. Knobs are narrowed to
  * what this run searched, with configuration 0 as their defaults. Configurations that failed become faults with their
- * share, and those never measured `unsupported`: an unlisted one would be played like the default. `run_sd` is the
- * robust spread around each configuration's mean, drift included.
+ * share, and those never measured `unsupported`: an unlisted one would be played like the default. Of more than a
+ * thousand there is no `base` instead, so that whatever is not listed has no figures. `run_sd` is the robust spread
+ * around each configuration's mean, drift included.
  */
 KVAT_EXTERN kvat_status kvat_store_export_surface(json_t **out, kvat_store *store, int64_t run, kvat_error *err);
 

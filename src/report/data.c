@@ -103,7 +103,7 @@ kvat_status kvat_report_csv(kvat_buf *out, const kvat_outcome *outcome, kvat_err
                   "ttft_high_s,decode_tok_per_s,decode_low_tok_per_s,decode_high_tok_per_s,prefill_tok_per_s,"
                   "itl_p50_s,itl_p95_s,itl_p99_s,failure,cell_ln_gain,cell_ln_loss,cell_p_good,ln_worst_loss,p_least,p_"
                   "front\r\n");
-    for (size_t i = 0; i < outcome->n_entries; i++) put_csv_rows(out, outcome, &outcome->entries[i]);
+    for (size_t i = 0; i < kvat__entries_listed(outcome); i++) put_csv_rows(out, outcome, &outcome->entries[i]);
     return kvat_buf_status(out, err);
 }
 
@@ -217,7 +217,8 @@ static json_t *entry_json(maker *m, const kvat_outcome *outcome, const kvat_entr
 
 static json_t *entries_json(maker *m, const kvat_outcome *outcome) {
     json_t *array = json_array();
-    for (size_t i = 0; i < outcome->n_entries; i++) append(m, array, entry_json(m, outcome, &outcome->entries[i]));
+    for (size_t i = 0; i < kvat__entries_listed(outcome); i++)
+        append(m, array, entry_json(m, outcome, &outcome->entries[i]));
     return array;
 }
 
@@ -316,6 +317,8 @@ static void add_answer(maker *m, json_t *report, const kvat__view *view) {
 
 static void add_course(maker *m, json_t *report, const kvat_outcome *outcome) {
     set(m, report, "entries", entries_json(m, outcome));
+    set(m, report, "untried", json_integer((json_int_t)kvat__untried(outcome)));
+    if (outcome->skipped.drawn_from > 0) set(m, report, "drawn_from", json_real(outcome->skipped.drawn_from));
     set(m, report, "left_out", left_out_json(m, outcome));
     set(m, report, "race", race_json(m, outcome));
     set(m, report, "trials", json_integer((json_int_t)outcome->trials));

@@ -167,6 +167,8 @@ void kvat__html_left_out(kvat_buf *out, const kvat__view *view) {
     put_skipped(out, &outcome->skipped);
     if (outcome->n_left_out == 0) return;
     kvat__html_open_table(out, "Configurations never started", heads, 2);
-    for (size_t i = 0; i < outcome->n_left_out; i++) put_left_out_row(out, &outcome->left_out[i]);
+    size_t shown = outcome->n_left_out < KVAT__ROWS_MOST ? outcome->n_left_out : KVAT__ROWS_MOST;
+    for (size_t i = 0; i < shown; i++) put_left_out_row(out, &outcome->left_out[i]);
     kvat__html_close_table(out);
+    if (outcome->n_left_out > shown) kvat_buf_printf(out, "<p>… %zu more.</p>\n", outcome->n_left_out - shown);
 }

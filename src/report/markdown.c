@@ -219,7 +219,8 @@ static void put_left_out(kvat_buf *out, const kvat__view *view) {
     const kvat_outcome *outcome = view->outcome;
     if (outcome->n_left_out == 0) return;
     kvat_buf_puts(out, "## Left out without a trial\n\n| configuration | forecast | why |\n| --- | ---: | --- |\n");
-    for (size_t i = 0; i < outcome->n_left_out; i++) {
+    size_t shown = outcome->n_left_out < KVAT__ROWS_MOST ? outcome->n_left_out : KVAT__ROWS_MOST;
+    for (size_t i = 0; i < shown; i++) {
         kvat_buf text = KVAT_BUF_INIT;
         kvat_buf_puts(out, "| ");
         put_text(out, outcome->left_out[i].label);
@@ -230,6 +231,7 @@ static void put_left_out(kvat_buf *out, const kvat__view *view) {
         put_text(out, outcome->left_out[i].reason);
         kvat_buf_puts(out, " |\n");
     }
+    if (outcome->n_left_out > shown) kvat_buf_printf(out, "\n… %zu more.\n", outcome->n_left_out - shown);
     kvat_buf_putc(out, '\n');
 }
 

@@ -29,6 +29,12 @@ const kvat_entry *kvat__entry_at(const kvat_outcome *outcome, size_t index);
 /** First entry of that configuration, or NULL. */
 const kvat_entry *kvat__entry_of_config(const kvat_outcome *outcome, size_t config);
 size_t kvat__failures(const kvat_entry *entry);
+/** Configurations without a trial. */
+size_t kvat__untried(const kvat_outcome *outcome);
+/** How many entries a list for programs has: up to the last with a trial, and KVAT__ROWS_MOST of those without. */
+size_t kvat__entries_listed(const kvat_outcome *outcome);
+/** Most rows of a table of what has no figures. */
+#define KVAT__ROWS_MOST 100
 
 /** A lossy configuration that may not win is seen with a higher score than what is used. */
 bool kvat__outscored(const kvat__view *view);

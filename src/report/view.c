@@ -26,6 +26,24 @@ size_t kvat__failures(const kvat_entry *entry) {
     return n > entry->standing.failures ? n : entry->standing.failures;
 }
 
+static bool tried(const kvat_entry *entry) {
+    return entry->rank > 0 || entry->standing.clean_runs > 0 || kvat__failures(entry) > 0 ||
+           entry->failures_by_status[KVAT_TRIAL_VOIDED] > 0;
+}
+
+size_t kvat__untried(const kvat_outcome *outcome) {
+    size_t n = 0;
+    for (size_t i = 0; i < outcome->n_entries; i++) n += !tried(&outcome->entries[i]);
+    return n;
+}
+
+size_t kvat__entries_listed(const kvat_outcome *outcome) {
+    size_t n = outcome->n_entries;
+    while (n > 0 && !tried(&outcome->entries[n - 1])) n--;
+    size_t untried = outcome->n_entries - n;
+    return n + (untried < KVAT__ROWS_MOST ? untried : KVAT__ROWS_MOST);
+}
+
 static void count_entries(kvat__view *view) {
     const kvat_outcome *outcome = view->outcome;
     for (size_t i = 0; i < outcome->n_entries; i++) {

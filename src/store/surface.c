@@ -9,6 +9,10 @@
 #include "kvat/space.h"
 #include "surface.h"
 
+/** Most configurations of which each one never measured gets a rule that refuses it. Of more, only those measured can
+ * be played: without a base nothing else has figures. */
+#define MOST_REFUSED 1000
+
 static kvat_status fail_memory(kvat_error *err) {
     return kvat_fail(err, KVAT_ERR_NOMEM, "out of memory: cannot export the surface");
 }
@@ -152,9 +156,10 @@ static kvat_status add_fault(json_t *faults, json_t *settings, const char *kind,
                   err);
 }
 
-/** A configuration without any figures would be played like the default: it must fail instead. */
+/** A configuration without any figures would be played like the base: it must fail instead, where there is one and it
+ * is not `named` among the rows. */
 static kvat_status config_faults(json_t *faults, const kvat__figures *figures, json_t *settings, size_t config,
-                                 bool measured, kvat_error *err) {
+                                 bool named, kvat_error *err) {
     bool certain = false;
     kvat_status status = KVAT_OK;
     for (size_t i = 0; i < figures->n_faults && status == KVAT_OK; i++) {
@@ -163,12 +168,13 @@ static kvat_status config_faults(json_t *faults, const kvat__figures *figures, j
         certain = certain || fault->probability >= 1.0;
         status = add_fault(faults, settings, fault->kind, fault->probability, err);
     }
-    if (status == KVAT_OK && !measured && !certain) status = add_fault(faults, settings, "unsupported", 1.0, err);
+    if (status == KVAT_OK && !named && !certain) status = add_fault(faults, settings, "unsupported", 1.0, err);
     return status;
 }
 
 typedef struct rows {
     json_t *base, *configs, *faults;
+    bool many; /**< more than MOST_REFUSED */
 } rows;
 
 static void rows_clear(rows *r) {
@@ -184,8 +190,8 @@ static kvat_status config_rows(rows *r, const documents *d, const kvat__figures 
     if (status != KVAT_OK) return status;
     bool measured = json_array_size(cells) > 0;
     if (measured) status = append(r->configs, json_pack("{s:O, s:O}", "settings", settings, "cells", cells), err);
-    if (status == KVAT_OK && measured && config == 0) r->base = json_incref(cells);
-    if (status == KVAT_OK) status = config_faults(r->faults, figures, settings, config, measured, err);
+    if (status == KVAT_OK && measured && config == 0 && !r->many) r->base = json_incref(cells);
+    if (status == KVAT_OK) status = config_faults(r->faults, figures, settings, config, measured || r->many, err);
     json_decref(cells);
     return status;
 }
@@ -224,21 +230,36 @@ static int64_t context_tokens(const kvat_profile *profile) {
     return largest;
 }
 
-static kvat_status fault_unmeasured(json_t *faults, const documents *d, const json_t *knobs,
-                                    const kvat_profile *profile, kvat_error *err) {
-    kvat_knobs *parsed = NULL;
-    kvat_space *space = NULL;
-    kvat_error detail = KVAT_ERROR_INIT;
-    kvat_space_request request = {.allow_lossy = true, .context_tokens = context_tokens(profile)};
-    kvat_status status = kvat_knobs_parse(&parsed, knobs, &detail);
-    if (status == KVAT_OK) status = kvat_space_new(&space, parsed, &request, &detail);
+/** What a replay of these knobs may ask for: at most one more than MOST_REFUSED. */
+typedef struct span {
+    kvat_knobs *knobs;
+    kvat_space *space;
+} span;
+
+static void span_clear(span *s) {
+    kvat_space_free(s->space);
+    kvat_knobs_free(s->knobs);
+}
+
+static kvat_status span_make(span *out, const json_t *knobs, const kvat_profile *profile, kvat_error *err) {
+    kvat_error why = KVAT_ERROR_INIT;
+    kvat_space_request request = {
+        .allow_lossy = true, .context_tokens = context_tokens(profile), .max_configs = MOST_REFUSED + 1};
+    kvat_status status = kvat_knobs_parse(&out->knobs, knobs, err);
+    if (status == KVAT_OK) status = kvat_space_new(&out->space, out->knobs, &request, &why);
+    if (status == KVAT_ERR_USAGE) return KVAT_OK; /* more values than that, each of which is one */
+    if (status != KVAT_OK && err && err->status == KVAT_OK) *err = why;
+    return status;
+}
+
+static bool span_is_large(const span *s) {
+    return !s->space || kvat_space_count(s->space) > MOST_REFUSED;
+}
+
+static kvat_status fault_unmeasured(json_t *faults, const documents *d, const kvat_space *space, kvat_error *err) {
+    kvat_status status = KVAT_OK;
     for (size_t i = 0; status == KVAT_OK && i < kvat_space_count(space); i++)
-        status = fault_unless_known(faults, d, space, i, &detail);
-    kvat_space_free(space);
-    kvat_knobs_free(parsed);
-    /* More than a space may hold cannot be replayed without narrowing it, to what was measured or not. */
-    if (status == KVAT_ERR_USAGE) return KVAT_OK;
-    if (status != KVAT_OK && err) *err = detail;
+        status = fault_unless_known(faults, d, space, i, err);
     return status;
 }
 
@@ -263,13 +284,17 @@ kvat_status kvat_store_export_surface(json_t **out, kvat_store *store, int64_t r
     kvat__figures figures = {0};
     kvat_profile *profile = NULL;
     json_t *knobs = NULL;
+    span s = {0};
     kvat_status status = load_documents(&d, store, run, err);
     if (status == KVAT_OK) status = load_cells(&profile, d.request, err);
     if (status == KVAT_OK) status = export_knobs(&knobs, &d, err);
+    if (status == KVAT_OK) status = span_make(&s, knobs, profile, err);
+    r.many = status == KVAT_OK && (span_is_large(&s) || json_array_size(d.space) > MOST_REFUSED);
     if (status == KVAT_OK) status = kvat__figures_load(&figures, store, run, err);
     if (status == KVAT_OK) status = all_rows(&r, &d, &figures, profile, err);
-    if (status == KVAT_OK) status = fault_unmeasured(r.faults, &d, knobs, profile, err);
+    if (status == KVAT_OK && !r.many) status = fault_unmeasured(r.faults, &d, s.space, err);
     if (status == KVAT_OK) status = assemble(out, &d, &figures, knobs, &r, err);
+    span_clear(&s);
     json_decref(knobs);
     kvat__figures_clear(&figures);
     kvat_profile_free(profile);

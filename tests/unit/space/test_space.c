@@ -443,7 +443,7 @@ static void a_space_that_rules_leave_small_is_drawn_in_bounded_time(void **state
     kvat_knobs *knobs = NULL;
     assert_int_equal(kvat_knobs_parse(&knobs, array, NULL), KVAT_OK);
     json_decref(array);
-    kvat_space *space = space_of(knobs, &(kvat_space_request){0});
+    kvat_space *space = space_of(knobs, &(kvat_space_request){.max_configs = 300});
     assert_int_equal(kvat_space_count(space), 61);
     assert_true(kvat_space_skipped(space).drawn_from == 0x1p60);
     kvat_space_free(space);

@@ -184,6 +184,39 @@ static void what_was_never_measured_cannot_be_played(void **state) {
     kvat_store_close(store);
 }
 
+static void of_many_only_those_measured_can_be_played(void **state) {
+    kvat_store *store = open_store(KVAT_STORE_WRITE);
+    (void)state;
+    kvat_run_record run = some_run;
+    int64_t id = 0;
+    json_t *knobs = json_array(), *configs = json_array(), *values = json_array();
+    for (int v = 0; v < 40; v++) json_array_append_new(values, json_integer(v));
+    for (int k = 0; k < 2; k++)
+        json_array_append_new(knobs, json_pack("{s:s, s:s, s:O, s:i, s:O, s:s}", "name", k ? "b" : "a", "type", "int",
+                                               "values", values, "default", 0, "search", values, "scope", "model"));
+    for (int i = 0; i < 1600; i++) json_array_append_new(configs, json_pack("{s:i, s:i}", "a", i / 40, "b", i % 40));
+    json_t *described = json_pack("{s:o}", "knobs", knobs);
+    char *texts[] = {json_dumps(described, 0), json_dumps(configs, 0)};
+    run.describe_json = texts[0];
+    run.request_json = request;
+    run.space_json = texts[1];
+    assert_ok(kvat_store_add_run(&id, store, &run, err));
+    add_clean(store, KVAT_PHASE_SEARCH, 0, 1000, 40, 2000);
+    add_clean(store, KVAT_PHASE_SEARCH, 1234, 800, 50, 1000);
+    add_failed(store, 7, KVAT_TRIAL_OOM_HOST);
+    json_t *surface = export_surface(store);
+    assert_null(json_object_get(surface, "base"));
+    assert_int_equal(json_array_size(json_object_get(surface, "configs")), 2);
+    assert_int_equal(json_array_size(json_object_get(surface, "faults")), 1);
+    json_decref(surface);
+    json_decref(described);
+    json_decref(configs);
+    json_decref(values);
+    free(texts[0]);
+    free(texts[1]);
+    kvat_store_close(store);
+}
+
 static void a_replay_searches_what_the_run_searched(void **state) {
     kvat_knobs *knobs = NULL;
     kvat_space *replay = NULL;
@@ -267,6 +300,7 @@ int main(void) {
         STORE_TEST(search_trials_go_before_confirmation_and_voided_ones_do_not_count),
         STORE_TEST(failures_become_faults_with_their_share),
         STORE_TEST(what_was_never_measured_cannot_be_played),
+        STORE_TEST(of_many_only_those_measured_can_be_played),
         STORE_TEST(a_replay_searches_what_the_run_searched),
         STORE_TEST(noise_is_the_spread_within_configurations),
         STORE_TEST(a_run_without_figures_is_not_exported),
