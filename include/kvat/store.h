@@ -118,7 +118,8 @@ typedef struct kvat_trial_record {
  * there. */
 KVAT_EXTERN kvat_status kvat_store_add_trial(int64_t *id, kvat_store *store, const kvat_trial_record *trial,
                                              kvat_error *err);
-/** Every trial of a run in order, with samples; with timings when `timings`. */
+/** Every trial of a run in order, with samples; with timings when `timings`. KVAT_ERR_DATA after the last when there
+ * were more. */
 KVAT_EXTERN kvat_status kvat_store_each_trial(kvat_store *store, int64_t run, bool timings,
                                               bool (*each)(void *user, const kvat_trial_record *trial), void *user,
                                               kvat_error *err);

@@ -490,6 +490,18 @@ static kvat_status check_space(const kvat__job *job, const json_t *stored, kvat_
     return status;
 }
 
+/** A run is found by its identity: what it says was asked must be what was asked. */
+static kvat_status check_identity(const kvat__job *job, const char *stored, kvat_error *err) {
+    char made[KVAT_HASH_HEX];
+    if (!stored) return KVAT_OK;
+    kvat_status status = kvat__job_identity(made, job, err);
+    if (status == KVAT_OK && strcmp(made, stored) != 0)
+        status = kvat_fail(err, KVAT_ERR_DATA,
+                           "the store is damaged: the stored request, engine or machine is not the one that was "
+                           "measured; measure again with --fresh, or into another folder");
+    return status;
+}
+
 kvat_status kvat__job_from_record(kvat__job **out, const kvat_run_record *record, kvat_error *err) {
     kvat__job *job = calloc(1, sizeof *job);
     if (!job) return nomem(err);
@@ -501,6 +513,7 @@ kvat_status kvat__job_from_record(kvat__job **out, const kvat_run_record *record
     if (status == KVAT_OK) status = parse(&job->note, record->note_json, "the stored note", err);
     if (status == KVAT_OK) status = parse(&space, record->space_json, "the stored space", err);
     if (status == KVAT_OK) status = check_documents(job, err);
+    if (status == KVAT_OK) status = check_identity(job, record->identity, err);
     if (status == KVAT_OK) status = kvat_profile_parse(&job->profile, json_object_get(job->request, "profile"), err);
     if (status == KVAT_OK) {
         job->profile->builtin = json_is_true(json_object_get(job->request, "profile_builtin"));

@@ -212,7 +212,9 @@ typedef struct kvat__replay {
     kvat__drive *drive;
     void (*each)(void *user, const kvat_trial_record *record, kvat__drive *drive);
     void *user;
-    size_t told, skipped; /**< of those told, of a confirmation that a larger budget takes back */
+    size_t told, skipped;      /**< of those told, of a confirmation that a larger budget takes back */
+    bool skipping, skipped_ok; /**< the last one was skipped, of this pair and side */
+    size_t skipped_pair, skipped_side;
     kvat_status status;
     kvat_error *err;
     /* last record, for kvat__session_restore */

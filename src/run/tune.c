@@ -30,6 +30,7 @@ typedef struct tuning {
     int64_t run;               /**< id in the store */
     int64_t started_ns;        /**< kvat_now_ns() when measuring began */
     int64_t elapsed_before_ns; /**< of earlier sittings */
+    bool adopted;              /**< the run was in the store */
     bool finished_before;      /**< nothing left to measure: repeat the answer */
     bool estimated;
 } tuning;
@@ -239,7 +240,8 @@ static kvat_status adopt_run(tuning *t, kvat_error *err) {
     t->job->profile->prompts_prefix = t->job->profile->prompts_suffix = NULL;
     kvat__job_free(t->job);
     t->job = found.job;
-    return t->finished_before ? KVAT_OK : save_state(t, KVAT_RUN_OPEN, err);
+    t->adopted = true;
+    return KVAT_OK;
 }
 
 static void utc_now(char text[32]) {
@@ -522,8 +524,9 @@ static kvat_status tune(kvat_outcome **out, tuning *t, kvat_error *err) {
     if (status == KVAT_OK) status = take_up(t, err);
     if (status == KVAT_OK && t->finished_before)
         emit_text(t, KVAT_EVENT_NOTE, "this was measured before: its answer is repeated (--fresh measures again)");
-    else if (status == KVAT_OK)
-        status = measure_all(t, err);
+    else if (status == KVAT_OK && t->adopted)
+        status = save_state(t, KVAT_RUN_OPEN, err); /* not before its trials turned out to be sound */
+    if (status == KVAT_OK && !t->finished_before) status = measure_all(t, err);
     return status == KVAT_OK ? deliver(out, t, err) : status;
 }
 

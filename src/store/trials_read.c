@@ -203,16 +203,37 @@ static kvat_status read_next(bool *more, reader *r, kvat_error *err) {
     return status;
 }
 
+/** The count that a run keeps: never more than the trials that were added. */
+static kvat_status count_kept(int64_t *out, kvat_store *store, int64_t run, kvat_error *err) {
+    kvat__query query;
+    bool row = false;
+    kvat_status status = kvat__query_open(&query, store, "SELECT trials FROM run WHERE id = ?", reading, err);
+    if (status == KVAT_OK) {
+        kvat__query_int(&query, run);
+        status = kvat__query_step(&row, &query, err);
+    }
+    if (status == KVAT_OK) *out = row ? kvat__query_get_int(&query, 0) : 0;
+    kvat__query_close(&query);
+    return status;
+}
+
 kvat_status kvat_store_each_trial(kvat_store *store, int64_t run, bool timings,
                                   bool (*each)(void *user, const kvat_trial_record *trial), void *user,
                                   kvat_error *err) {
     reader r;
-    bool more = true;
-    kvat_status status = reader_open(&r, store, run, timings, err);
-    while (status == KVAT_OK && more) {
+    bool more = true, stopped = false;
+    int64_t kept = 0, read = 0;
+    kvat_status status = count_kept(&kept, store, run, err);
+    if (status != KVAT_OK) return status;
+    status = reader_open(&r, store, run, timings, err);
+    while (status == KVAT_OK && more && !stopped) {
         status = read_next(&more, &r, err);
-        if (status == KVAT_OK && more) more = each(user, &r.trial);
+        if (status != KVAT_OK || !more) break;
+        read++;
+        stopped = !each(user, &r.trial);
     }
+    if (status == KVAT_OK && !stopped && read < kept)
+        status = kvat__fail_damaged(store, reading, "trials that were stored are missing", err);
     reader_close(&r);
     return status;
 }

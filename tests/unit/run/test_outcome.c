@@ -51,7 +51,9 @@ static void add_run(world *w) {
         texts[i] = json_dumps(documents[i], JSON_COMPACT);
         assert_non_null(texts[i]);
     }
-    const kvat_run_record record = {.identity = "this",
+    char identity[KVAT_HASH_HEX];
+    must(kvat__job_identity(identity, w->job, &err), &err);
+    const kvat_run_record record = {.identity = identity,
                                     .created_utc = "",
                                     .model_name = "toy",
                                     .engine_name = "pretend",
