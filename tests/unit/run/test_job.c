@@ -95,11 +95,12 @@ static char *text_of(const json_t *json) {
     return text;
 }
 
-/** Reads the job back from a record whose configurations are `space`. */
-static kvat_status read_back(const kvat__job *job, const json_t *space, kvat_error *err) {
+/** Reads the job back from a record of that identity (NULL: any) whose configurations are `space`. */
+static kvat_status read_back_as(const char *identity, const kvat__job *job, const json_t *space, kvat_error *err) {
     char *texts[] = {text_of(job->request),     text_of(job->hello), text_of(job->describe),
                      text_of(job->environment), text_of(job->note),  text_of(space)};
-    kvat_run_record record = {.request_json = texts[0],
+    kvat_run_record record = {.identity = identity,
+                              .request_json = texts[0],
                               .engine_json = texts[1],
                               .describe_json = texts[2],
                               .environment_json = texts[3],
@@ -110,6 +111,10 @@ static kvat_status read_back(const kvat__job *job, const json_t *space, kvat_err
     kvat__job_free(back);
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) free(texts[i]);
     return status;
+}
+
+static kvat_status read_back(const kvat__job *job, const json_t *space, kvat_error *err) {
+    return read_back_as(NULL, job, space, err);
 }
 
 static void stored_configurations_in_another_order_are_refused(void **state) {
@@ -126,6 +131,43 @@ static void stored_configurations_in_another_order_are_refused(void **state) {
     assert_non_null(strstr(err.message, "--fresh"));
     json_decref(space);
     kvat__job_free(job);
+}
+
+static void a_stored_request_that_is_not_the_one_of_its_run_is_refused(void **state) {
+    (void)state;
+    kvat__job *job = job_of(NULL, NULL);
+    json_t *space = NULL;
+    kvat_error err = KVAT_ERROR_INIT;
+    char identity[KVAT_HASH_HEX];
+    assert_int_equal(kvat__job_space_json(&space, job, &err), KVAT_OK);
+    assert_int_equal(kvat__job_identity(identity, job, &err), KVAT_OK);
+    assert_int_equal(read_back_as(identity, job, space, &err), KVAT_OK);
+    json_object_set_new(job->request, "delta", json_real(0.3));
+    assert_int_equal(read_back_as(identity, job, space, &err), KVAT_ERR_DATA);
+    assert_non_null(strstr(err.message, "is not the one that was measured"));
+    json_decref(space);
+    kvat__job_free(job);
+}
+
+static void a_sample_is_said_to_be_one_once(void **state) {
+    (void)state;
+    json_t *describe = fixture_json(fixture_describe), *knobs = json_object_get(describe, "knobs");
+    for (int i = 0; i < 30; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "k%d", i);
+        json_array_append_new(knobs, json_pack("{s:s, s:s, s:[i,i], s:i, s:[i,i], s:s}", "name", name, "type", "int",
+                                               "values", 0, 1, "default", 0, "search", 0, 1, "scope", "request"));
+    }
+    kvat__job *job = job_from(describe, NULL, NULL), *again = NULL;
+    assert_int_equal(kvat_space_count(job->space), KVAT_SPACE_MAX);
+    assert_int_equal(kvat__job_copy(&again, job, NULL), KVAT_OK);
+    const json_t *notes = json_object_get(again->describe, "notes");
+    assert_int_equal(json_array_size(notes), 1);
+    assert_string_equal(json_string_value(json_array_get(notes, 0)),
+                        "10000 of 6442450944 combinations were drawn at random: what was not drawn was not considered");
+    kvat__job_free(again);
+    kvat__job_free(job);
+    json_decref(describe);
 }
 
 static void a_forecast_that_cannot_be_made_is_unknown_and_said_once(void **state) {
@@ -196,6 +238,8 @@ int main(void) {
         cmocka_unit_test(a_forecast_that_cannot_be_made_is_unknown_and_said_once),
         cmocka_unit_test(impossible_integers_of_a_model_are_named),
         cmocka_unit_test(what_the_worker_says_is_kept_without_folders),
+        cmocka_unit_test(a_stored_request_that_is_not_the_one_of_its_run_is_refused),
+        cmocka_unit_test(a_sample_is_said_to_be_one_once),
         cmocka_unit_test(stored_configurations_in_another_order_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

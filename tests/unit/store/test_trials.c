@@ -178,6 +178,26 @@ static void a_trial_may_be_added_while_reading(void **state) {
     kvat_store_close(store);
 }
 
+static void trials_that_got_lost_are_missed(void **state) {
+    int64_t id;
+    int n = 0;
+    sqlite3 *db = NULL;
+    (void)state;
+    kvat_store *store = open_store(KVAT_STORE_WRITE);
+    const kvat_trial_record trial = {.run = 1, .status = KVAT_TRIAL_CRASH};
+    add_run(store);
+    for (int i = 0; i < 3; i++) assert_ok(kvat_store_add_trial(&id, store, &trial, err));
+    kvat_store_close(store);
+    assert_int_equal(sqlite3_open("kvat.db", &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "DELETE FROM trial WHERE id = 3", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    store = open_store(KVAT_STORE_READ);
+    assert_refused(KVAT_ERR_DATA, "trials that were stored are missing",
+                   kvat_store_each_trial(store, 1, true, count_trial, &n, err));
+    assert_int_equal(n, 2);
+    kvat_store_close(store);
+}
+
 static void token_times_are_little_endian_bytes(void **state) {
     static const unsigned char expected[] = {8, 7, 6, 5, 4, 3, 2, 1};
     sqlite3 *db = NULL;
@@ -221,6 +241,7 @@ int main(void) {
         STORE_TEST(what_is_no_number_is_not_written),
         STORE_TEST(a_trial_with_two_samples_of_one_cell_is_refused_whole),
         STORE_TEST(a_trial_may_be_added_while_reading),
+        STORE_TEST(trials_that_got_lost_are_missed),
         STORE_TEST(token_times_are_little_endian_bytes),
         STORE_TEST(many_samples_and_timings_fit),
     };
