@@ -175,6 +175,11 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+COLUMNS = (
+    "run, phase, config, block, chunk, launch, fresh_process, status, detail, peak_bytes, peak_source, model_bytes, kv_bytes, "
+    "compute_bytes, load_ns, prepare_ns, warmup_ns, run_ns, worker_start_ns, worker_end_ns, elapsed_ns, cost_ns, effective, loaded, "
+    "loaded_ns, activity"
+)
 LAST = "(SELECT max(id) FROM trial)"
 OK = "(SELECT max(id) FROM trial WHERE status = 'ok' AND phase = 'search')"
 DAMAGE = {
@@ -202,7 +207,7 @@ DAMAGE = {
     "the last trial lost": f"DELETE FROM trial WHERE id = {LAST}",
     "a trial in between lost": "DELETE FROM trial WHERE id = 4",
     "all trials lost": "DELETE FROM trial",
-    "a trial twice": f"INSERT INTO trial SELECT id + 1000, {', '.join(['run', 'phase', 'config', 'block', 'chunk', 'launch', 'fresh_process', 'status', 'detail', 'peak_bytes', 'peak_source', 'model_bytes', 'kv_bytes', 'compute_bytes', 'load_ns', 'prepare_ns', 'warmup_ns', 'run_ns', 'worker_start_ns', 'worker_end_ns', 'elapsed_ns', 'cost_ns', 'effective', 'loaded', 'loaded_ns', 'activity'])} FROM trial WHERE id = {LAST}",  # noqa: E501
+    "a trial twice": f"INSERT INTO trial SELECT id + 1000, {COLUMNS} FROM trial WHERE id = {LAST}",
     "another seed": "UPDATE run_document SET request = json_set(request, '$.seed', 5)",
     "another delta": "UPDATE run_document SET request = json_set(request, '$.delta', 0.4)",
     "another engine": "UPDATE run_document SET engine = json_set(engine, '$.engine.version', '9')",
