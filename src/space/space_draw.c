@@ -99,7 +99,7 @@ static uint64_t next_random(drawing *d) {
     return z ^ z >> 31;
 }
 
-/** From 0 to n − 1; n is small, so that the remainder favours none that could be noticed. */
+/** From 0 to n − 1; n is at least 1, and small, so that the remainder favours none that could be noticed. */
 static size_t random_below(drawing *d, size_t n) {
     return (size_t)(next_random(d) % n);
 }
@@ -196,7 +196,8 @@ kvat_status kvat__space_draw(kvat__listing *list, uint64_t seed, kvat_error *err
     if (singles > list->max) return no_room(list, singles - 1, err);
     kvat_status status = add_singles(&d, err);
     if (status == KVAT_OK && singles + pairs <= list->max / 2) status = add_pairs(&d, err);
-    for (size_t tries = TRIES_A_PLACE * list->max; status == KVAT_OK && tries > 0 && list->count < list->max; tries--) {
+    size_t tries = d.n_tuned > 0 ? TRIES_A_PLACE * list->max : 0;
+    for (; status == KVAT_OK && tries > 0 && list->count < list->max; tries--) {
         draw(&d);
         status = kvat__listing_add(list, d.levels, err);
     }
