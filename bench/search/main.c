@@ -24,7 +24,7 @@ static int usage(void) {
             "  --noise KIND[,KIND…]   quiet, desktop, noisy, heavy, step, trace, launch (quiet,desktop,noisy)\n"
             "  --trace FILE           what noise \"trace\" replays\n"
             "  --method NAME          of the library (its choice)\n"
-            "  --confirm HOW          pairs, as a run does; joined, as the prototype did; none (pairs)\n"
+            "  --confirm HOW          pairs, as a run does; none (pairs)\n"
             "  --worlds N             of each cell, each searched twice (20)\n"
             "  --runs N               searches of each world (2)\n"
             "  --seed N               (1)\n"

@@ -6,9 +6,6 @@
 #include <string.h>
 #include <time.h>
 
-enum { MIN_PAIRS = 2, MAX_PAIRS = 8 };
-static const double BOUND = .90, PAIR_SD = .01; // a pair's standard deviation before any is seen, worth two pairs
-
 static double cpu_s(void) {
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
@@ -44,49 +41,15 @@ static bool run_search(outcome *o, kvat_search *search, world *w) {
 
 /* ---- confirmation ---- */
 
-static size_t clean_runs(const kvat_search_answer *a, const world *w) {
-    size_t runs = 0;
-    for (size_t i = 0; i < w->n_configs; i++) runs += a->standing[i].clean_runs;
-    return runs;
-}
-
-static double variance_of(const double *x, size_t n) { // n in the denominator
-    double mean = kvat_mean(x, n), sum = 0;
-    for (size_t i = 0; i < n; i++) sum += (x[i] - mean) * (x[i] - mean) / (double)n;
-    return sum;
-}
-
-// Pairs in ABBA order until the bound of the gain is above 0. Its interval is the mean's, joined with the posterior's.
-static void confirm_joined(outcome *o, world *w, const kvat_search_answer *a) {
-    const kvat_interval prior = a->standing[a->leader].gain;
-    const double dof = fmax(4, (double)clean_runs(a, w) - 5);
-    const double sd = (prior.high - prior.value) / kvat_student_quantile(.975, dof),
-                 prior_variance = 2 * sd * sd + 1e-6;
-    double difference[MAX_PAIRS];
-    for (size_t pairs = 1; pairs <= MAX_PAIRS && !o->claimed; pairs++) {
-        const size_t first = pairs % 2 ? a->leader : 0, second = pairs % 2 ? 0 : a->leader;
-        const double x = world_measure_full(w, first).score, y = world_measure_full(w, second).score;
-        difference[pairs - 1] = pairs % 2 ? x - y : y - x;
-        if (pairs < MIN_PAIRS || pairs % 2) continue;
-        const double n = (double)pairs, spread = variance_of(difference, pairs) * n + 2 * PAIR_SD * PAIR_SD;
-        const double variance = spread / (n + 1) / n, precision = 1 / variance + 1 / prior_variance;
-        const double half = kvat_student_quantile(.975, n + 1) / sqrt(precision);
-        o->claim = (kvat_mean(difference, pairs) / variance + prior.value / prior_variance) / precision;
-        o->claim_low = o->claim - half;
-        o->claim_high = o->claim + half;
-        o->claimed = o->claim - kvat_student_quantile(BOUND, n + 1) / sqrt(precision) > 0;
-    }
-    o->decided = o->confident;
-}
-
-static bool confirm_by_pairs(outcome *o, world *w, const kvat_search_answer *a) {
-    const kvat_confirm_options options = KVAT_CONFIRM_OPTIONS_INIT;
+static bool confirm_by_pairs(outcome *o, world *w, const kvat_search_answer *a, double delta) {
+    const kvat_confirm_options options = kvat_confirm_options_after(a, delta);
     kvat_confirm *c;
     kvat_confirm_trial trial;
     if (kvat_confirm_new(&c, &options, NULL) != KVAT_OK) return false;
     bool ok = true;
     while (ok && kvat_confirm_propose(&trial, c)) {
-        const world_run run = world_measure_full(w, trial.side == 0 ? a->leader : 0);
+        const size_t config = trial.side == 0 ? a->leader : 0;
+        const world_run run = trial.whole ? world_measure_full(w, config) : world_measure_fresh(w, config);
         ok = kvat_confirm_tell(c, &trial, run.fate == KVAT_FATE_OK, run.score, run.ln_part, NULL) == KVAT_OK;
     }
     const kvat_confirm_answer answer = kvat_confirm_answer_get(c);
@@ -101,18 +64,17 @@ static bool confirm_by_pairs(outcome *o, world *w, const kvat_search_answer *a) 
     return ok;
 }
 
-static bool settle(outcome *o, world *w, const kvat_search_answer *a, const char *how) {
-    const bool against_default = a->leader != 0 && a->standing[0].clean_runs > 0 && strcmp(how, "none") != 0;
+static bool settle(outcome *o, world *w, const kvat_search_answer *a, const play_options *options) {
+    const bool against_default = a->leader != 0 && a->standing[0].clean_runs > 0 && strcmp(options->confirm, "none") != 0;
     bool ok = true;
     o->decided = o->confident;
-    if (against_default && strcmp(how, "joined") == 0) confirm_joined(o, w, a);
-    if (against_default && strcmp(how, "pairs") == 0) ok = confirm_by_pairs(o, w, a);
+    if (against_default) ok = confirm_by_pairs(o, w, a, options->delta);
     o->claim_truth = w->score[a->leader] - w->score[0];
     outcome_judge(o, w, against_default && !o->claimed ? 0 : a->leader);
     return ok;
 }
 
-static bool search_and_settle(outcome *o, kvat_search *search, world *w, const char *confirm) {
+static bool search_and_settle(outcome *o, kvat_search *search, world *w, const play_options *options) {
     kvat_search_answer answer;
     if (!run_search(o, search, w) || kvat_search_answer_get(&answer, search, NULL) != KVAT_OK) return false;
     o->search_ratio = w->now_s / world_grid_s(w);
@@ -126,7 +88,7 @@ static bool search_and_settle(outcome *o, kvat_search *search, world *w, const c
     o->p_good = answer.p_good;
     o->confident = answer.stop == KVAT_STOP_CONFIDENT || answer.stop == KVAT_STOP_ONE_LEFT;
     o->search_regret = w->score[w->best] - w->score[answer.leader];
-    return settle(o, w, &answer, confirm);
+    return settle(o, w, &answer, options);
 }
 
 bool play(outcome *o, world *w, const play_options *options) {
@@ -142,7 +104,7 @@ bool play(outcome *o, world *w, const play_options *options) {
     so.delta = options->delta;
     so.has_incumbent = options->has_incumbent;
     so.incumbent = options->incumbent;
-    const bool ok = kvat_search_new(&search, &so, NULL) == KVAT_OK && search_and_settle(o, search, w, options->confirm);
+    const bool ok = kvat_search_new(&search, &so, NULL) == KVAT_OK && search_and_settle(o, search, w, options);
     kvat_search_free(search);
     return ok;
 }

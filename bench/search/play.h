@@ -10,10 +10,7 @@ typedef struct play_options {
     const char *method; // of kvat_search_methods(); NULL for the library's choice
     uint64_t seed;
     double delta;
-    // "pairs": kvat_confirm as a run uses it. "joined": the prototype's, two to eight pairs whose mean is joined with
-    // the search's own posterior of the gain (variance doubled), the default where the one-sided 90 % bound is not
-    // above 0; it shows what confirming apart costs. "none".
-    const char *confirm;
+    const char *confirm; // "pairs": kvat_confirm as a run uses it; "none"
     bool has_incumbent;
     size_t incumbent;
 } play_options;

@@ -8,7 +8,8 @@
 
 static const double WARM_UP = .3, FAILED_S = .5, SLOW = 3;
 static const double W_TTFT = .5, W_DECODE = .35, W_MEMORY = .15;
-enum { SHORT_TOKENS = 32, PART_TOKENS = 65, FULL_TOKENS = 256, GRID_REPETITIONS = 5 };
+enum { MODEL_SCOPE = 2 }; // what a change of it, or a fresh start, costs
+enum { SHORT_TOKENS = 32, FULL_TOKENS = 256, GRID_REPETITIONS = 5 };
 
 const char *const world_kind_names[WORLD_KINDS] = {"plain", "inert", "cliffs", "infeasible", "ties", "broken", "hard"};
 
@@ -110,7 +111,12 @@ static unsigned scope_between(const world *w, size_t a, size_t b) {
 }
 
 static double start_s(const world *w, size_t from, size_t to) {
-    return w->flat || from == w->n_configs ? w->start_s[2] : w->start_s[scope_between(w, from, to)];
+    if (from == w->n_configs) return w->start_s[MODEL_SCOPE];
+    return w->flat && from != to ? w->start_s[MODEL_SCOPE] : w->start_s[scope_between(w, from, to)];
+}
+
+static bool slow(const world *w, size_t config) {
+    return w->ln_ttft[config] > log(SLOW) || w->ln_decode[config] < -log(SLOW);
 }
 
 static double spend(world *w, double duration_s, double share) {
@@ -130,34 +136,33 @@ static double decode(world *w, size_t config, int tokens) {
     return log(tokens / spend(w, tokens / rate, whole ? 1 : 1 / .7) / w->decode_tok_per_s);
 }
 
-// Of the time it takes to start and, where it will, to warm up.
-static kvat_search_fate start(world *w, size_t config, bool again) {
-    if (!again) {
-        w->now_s += start_s(w, w->last, config);
-        w->launch = noise_launch(&w->noise);
-    }
+static void warm_up(world *w, size_t config, double share) {
+    w->now_s += share * w->ttft_s * exp(w->ln_ttft[config]);
+}
+
+// A new context costs its making and a warm-up; what changes a request alone keeps the context that is there.
+static kvat_search_fate start(world *w, size_t config, bool fresh, double warm) {
+    const double cost_s = fresh ? w->start_s[MODEL_SCOPE] : start_s(w, w->last, config);
+    const bool keeps = !fresh && cost_s <= 0;
+    w->now_s += cost_s;
+    if (!keeps) w->launch = noise_launch(&w->noise);
     w->last = config;
     if (w->fails[config] > 0 && kvat_rng_uniform(&w->noise.rng) <= w->fails[config]) {
         w->now_s += FAILED_S;
         w->last = w->n_configs;
         return w->failure[config] == FAIL_CRASH ? KVAT_FATE_BROKEN : KVAT_FATE_INFEASIBLE;
     }
+    if (!keeps) warm_up(w, config, warm);
     return KVAT_FATE_OK;
 }
 
-static void warm_up(world *w, size_t config, double share) {
-    w->now_s += share * w->ttft_s * exp(w->ln_ttft[config]);
-}
-
 static kvat_search_fate try_short(world *w, size_t config, double ln_part[2]) {
-    const bool again = w->last == config;
-    const kvat_search_fate fate = start(w, config, again);
+    const kvat_search_fate fate = start(w, config, false, slow(w, config) ? 0 : WARM_UP);
     if (fate != KVAT_FATE_OK) return fate;
     if (w->ln_ttft[config] > log(SLOW)) {
         w->now_s += SLOW * w->ttft_s;
         return KVAT_FATE_SLOW;
     }
-    if (!again) warm_up(w, config, WARM_UP);
     ln_part[0] = prefill(w, config);
     if (w->ln_decode[config] < -log(SLOW)) {
         w->now_s += SLOW * SHORT_TOKENS / w->decode_tok_per_s;
@@ -168,29 +173,20 @@ static kvat_search_fate try_short(world *w, size_t config, double ln_part[2]) {
 }
 
 static kvat_search_fate try_full(world *w, size_t config, double ln_part[2]) {
-    double first[3], rate[4];
-    const kvat_search_fate fate = start(w, config, false);
+    const kvat_search_fate fate = start(w, config, true, WARM_UP);
     if (fate != KVAT_FATE_OK) return fate;
-    warm_up(w, config, WARM_UP);
-    for (size_t i = 0; i < 3; i++) first[i] = prefill(w, config);
-    for (size_t i = 0; i < 4; i++) rate[i] = decode(w, config, PART_TOKENS);
-    ln_part[0] = kvat_median(first, 3);
-    ln_part[1] = kvat_median(rate, 4);
+    ln_part[0] = prefill(w, config);
+    ln_part[1] = decode(w, config, FULL_TOKENS);
     return KVAT_FATE_OK;
 }
 
-static bool slow(const world *w, size_t config) {
-    return w->ln_ttft[config] > log(SLOW) || w->ln_decode[config] < -log(SLOW);
-}
-
 static kvat_search_fate try_row(world *w, size_t config, double ln_part[2]) {
-    const kvat_search_fate fate = start(w, config, false);
+    const kvat_search_fate fate = start(w, config, false, slow(w, config) ? 0 : 1);
     if (fate != KVAT_FATE_OK) return fate;
     if (slow(w, config)) {
         w->now_s += SLOW * w->ttft_s;
         return KVAT_FATE_SLOW;
     }
-    warm_up(w, config, 1);
     ln_part[0] = ln_part[1] = 0;
     for (size_t i = 0; i < GRID_REPETITIONS; i++) ln_part[0] += prefill(w, config) / GRID_REPETITIONS;
     for (size_t i = 0; i < GRID_REPETITIONS; i++) ln_part[1] += decode(w, config, FULL_TOKENS) / GRID_REPETITIONS;
@@ -213,6 +209,11 @@ world_run world_measure(world *w, size_t config) {
     return measure(w, config, try_short);
 }
 
+world_run world_measure_fresh(world *w, size_t config) {
+    w->last = w->n_configs;
+    return measure(w, config, try_short);
+}
+
 world_run world_measure_full(world *w, size_t config) {
     return measure(w, config, try_full);
 }
@@ -224,7 +225,7 @@ world_run world_measure_row(world *w, size_t config) {
 double world_grid_s(const world *w) {
     double sum = 0;
     for (size_t k = 0; k < w->n_configs; k++) {
-        sum += k > 0 ? start_s(w, k - 1, k) : w->flat ? w->start_s[2] : 0;
+        sum += k > 0 ? start_s(w, k - 1, k) : w->flat ? w->start_s[MODEL_SCOPE] : 0;
         if (w->fails[k] > 0)
             sum += FAILED_S;
         else if (slow(w, k))

@@ -61,10 +61,10 @@ typedef struct world_run {
     double ln_part[3];     // ln TTFT, ln decode, ln peak
     double started_s, cost_s;
 } world_run;
-// A short run, given up at three times the default's time; one right after another of the same configuration needs no
-// start.
+// A short run, given up at three times the default's time; where nothing but the request changes, no start is needed.
 world_run world_measure(world *w, size_t config);
-// Full length, always started: median of three prefills and of four parts of the output.
+// The same in a fresh process; and full length in one.
+world_run world_measure_fresh(world *w, size_t config);
 world_run world_measure_full(world *w, size_t config);
 // A row of the plain grid: one start, then the mean of five repetitions of full length.
 world_run world_measure_row(world *w, size_t config);

@@ -150,6 +150,12 @@ typedef struct kvat_search_answer {
     size_t challenger;
     double p_challenger;
     double sigma; /**< residual spread of a run's score, drift taken out; NaN before a fit exists */
+    /** Expected standard deviation of what two runs of one configuration, one right after the other, differ by: in ln
+     * TTFT, ln decode, ln peak and the score. NaN where that is not known. */
+    double pair_sd[4];
+    /** What the search's own runs say of the leader's gain over configuration 0, each figure as in `pair_sd`: mean and
+     * standard deviation, on `gain_dof` degrees of freedom. NaN where nothing is known. */
+    double gain_mean[4], gain_sd[4], gain_dof;
     size_t survivors, tried, trials;
     const kvat_search_standing *standing; /**< n_configs, borrowed until the next call on the search */
 } kvat_search_answer;
@@ -172,24 +178,40 @@ KVAT_EXTERN const char *const *kvat_search_methods(void);
  * ---- confirmation: is A better than B? ----
  * Fresh runs in ABBA order (A B, B A, A B, …), at least two launches each. The interval is Student's for the mean of
  * the pairs' differences; from six pairs on the smallest and the largest are trimmed (Tukey and McLaughlin 1963), so
- * one spike does no harm. Looking after every pair would let chance win: the error allowed, 1 − level, is shared out
- * over the looks (3 in 10 over the early ones, 7 in 10 to the last), so the printed interval covers the truth at
- * `level` whenever it stopped. One machine serves `tune` (winner against default), `verify` and `ab`.
+ * one spike does no harm. What the search has learned of the spread may be told; it enters the spread alone, never the
+ * mean (scaled inverse-χ² prior, kvat_informed_interval() of stats.h). The interval is looked at after every second
+ * pair. Looking often would let chance win: the error allowed, 1 − level, is shared out over the looks
+ * (half of it over the early ones, half to the last), so the printed interval covers the truth
+ * at `level` whenever it stopped. One machine serves `tune` (winner against default), `verify` and `ab`.
  */
 typedef struct kvat_confirm_options {
     size_t min_pairs;        /**< 4 */
     size_t max_pairs;        /**< 8 */
     double level;            /**< 0.95 */
     size_t pairs_per_launch; /**< pairs before both sides start anew; 2; fewer than min_pairs */
+    size_t whole_pairs;      /**< pairs of whole outputs, before those as short as the search's; 0: all */
+    /** Standard deviation of a pair's difference as expected before any pair: of ln TTFT, ln decode, ln peak and the
+     * score; not above 0 or NaN where nothing is known. Worth `prior_dof` degrees of freedom; 0: all unknown. */
+    double prior_sd[4];
+    double prior_dof;
+    /** A − B of the same as known beforehand: mean, standard deviation (not above 0 or NaN: nothing is known) and its
+     * degrees of freedom. */
+    double known_mean[4], known_sd[4], known_dof;
+    double enough; /**< undecided and over once A − B is surely below this; 0: never */
 } kvat_confirm_options;
 #define KVAT_CONFIRM_OPTIONS_INIT                                                                                      \
-    { 4, 8, 0.95, 2 }
+    { 4, 8, 0.95, 2, 0, {0, 0, 0, 0}, 0, {0, 0, 0, 0}, {0, 0, 0, 0}, 0, 0 }
+
+/** For the winner of a search against its default: from two pairs on where the search knows the spread, a launch a
+ * pair, more pairs where that is not enough, and no more than it takes to know that less than `delta` is at stake. */
+KVAT_EXTERN kvat_confirm_options kvat_confirm_options_after(const kvat_search_answer *answer, double delta);
 
 typedef struct kvat_confirm kvat_confirm;
 typedef struct kvat_confirm_trial {
     int side; /**< 0: A, 1: B */
     size_t pair;
     bool fresh_process;
+    bool whole; /**< whole outputs; else as short as in the search */
 } kvat_confirm_trial;
 
 typedef enum kvat_verdict {
@@ -205,12 +227,14 @@ typedef struct kvat_confirm_answer {
     kvat_interval part[3]; /**< A − B of ln TTFT, ln decode, ln peak (unweighted) */
     kvat_verdict verdict;
     int failed_side; /**< with KVAT_VERDICT_FAILED */
+    kvat_interval fresh; /**< A − B of score s by the pairs alone */
+    bool too_little; /**< undecided, and A − B is surely below `enough` */
 } kvat_confirm_answer;
 
 KVAT_EXTERN kvat_status kvat_confirm_new(kvat_confirm **out, const kvat_confirm_options *options, kvat_error *err);
 KVAT_EXTERN void kvat_confirm_free(kvat_confirm *confirm);
 /** Next run; false when it is decided, or max_pairs are done. Stops early once min_pairs are in and the interval
- * excludes zero. */
+ * excludes zero, or lies below `enough`. */
 KVAT_EXTERN bool kvat_confirm_propose(kvat_confirm_trial *out, const kvat_confirm *confirm);
 /** `ok` false: the run failed (two failures of a side end it); voided runs are simply not told. `ln_part` is ln TTFT,
  * ln decode, ln peak. */

@@ -55,6 +55,24 @@ KVAT_EXTERN kvat_interval kvat_paired_interval(const double *differences, size_t
  * trimmed: without it the interval misses the truth of normal samples of 6 to 12 up to a fifth more often than said (by
  * simulation, trim = 1). n − 2·trim ≥ 2; trim = 0 is kvat_paired_interval(). */
 KVAT_EXTERN kvat_interval kvat_trimmed_interval(const double *x, size_t n, size_t trim, double level);
+/** The same where something is known of the spread beforehand: a standard deviation of one value, worth `prior_dof`
+ * degrees of freedom (0, or a standard deviation not above 0: nothing). With V the squared standard error of the
+ * trimmed mean on ν degrees of freedom, the interval is Student's on ν₀ + ν with (ν₀ sd₀²/n + ν V) / (ν₀ + ν): the
+ * posterior under a flat prior of the mean and a scaled inverse-χ² prior of the variance (A. Gelman et al., Bayesian
+ * Data Analysis, section 2.6 and 3.2). n = 1 gives NaN. */
+typedef struct kvat_spread_prior {
+    double sd, dof;
+} kvat_spread_prior;
+/** A mean with its standard error on so many degrees of freedom. */
+typedef struct kvat_estimate {
+    double value, se, dof;
+} kvat_estimate;
+KVAT_EXTERN kvat_estimate kvat_informed_estimate(const double *x, size_t n, size_t trim, kvat_spread_prior prior);
+/** Two independent estimates of one thing: weighted by their precision, on the degrees of freedom of F. Satterthwaite
+ * (1946), 1/ν = Σ w²/ν with weights w that sum to 1. */
+KVAT_EXTERN kvat_estimate kvat_estimate_join(kvat_estimate a, kvat_estimate b);
+/** Two-sided Student interval; NaN for an estimate without degrees of freedom. */
+KVAT_EXTERN kvat_interval kvat_estimate_interval(kvat_estimate estimate, double level);
 
 /** Of a quantity or ratio, which is above 0: is its wider side more than the value itself, a half-width over 100 %? The
  * truth may then as well be twice the estimate, which is no knowledge. False without an interval (NaN). */

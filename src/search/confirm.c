@@ -6,8 +6,16 @@
 
 #include "kvat/search.h"
 
-enum { SCORE = 3, FIGURES = 4, FAILURES_TO_END = 2, TRIM_FROM = 6 };
-static const double EARLY_SHARE = 0.3; // of the error, spread over all looks but the last
+enum { SCORE = 3, FIGURES = 4, FAILURES_TO_END = 2, TRIM_FROM = 6, PAIRS_A_LOOK = 2 };
+static const double EARLY_SHARE = 0.5; // of the error, spread over all looks but the last
+
+// Where a search has gone before. Chosen by simulation (bench/search): intervals cover what they say, however many
+// looks there were.
+enum { INFORMED_MIN_PAIRS = 2, RESTLESS_MIN_PAIRS = 4, INFORMED_MAX_PAIRS = 16, WHOLE_PAIRS = 2 };
+static const double RESTLESS_PAIR_SD = .025;
+static const double KNOWN_WIDER = 2;    // variance of what the search says of the gain: it chose the leader
+static const double INFORMED_DOF = 4;   // what the search's idea of the spread is worth: it knows of no fresh starts
+static const double INFORMED_SHARE = .5; // of the error, at every look: what is known counts as a look that decides less
 
 struct kvat_confirm {
     kvat_confirm_options options;
@@ -17,6 +25,7 @@ struct kvat_confirm {
     size_t failures[2];
     bool failed_last[2];
     kvat_verdict verdict;        // of the complete pairs
+    bool too_little;
     double *difference[FIGURES]; // A − B, max_pairs each
 };
 
@@ -26,9 +35,30 @@ static kvat_status check_options(const kvat_confirm_options *o, kvat_error *err)
     if (o->pairs_per_launch == 0 || o->pairs_per_launch >= o->min_pairs)
         return kvat_fail(err, KVAT_ERR_USAGE, "%zu pairs a launch leave no second launch within %zu",
                          o->pairs_per_launch, o->min_pairs);
+    if (!(o->prior_dof >= 0) || !(o->enough >= 0))
+        return kvat_fail(err, KVAT_ERR_USAGE, "a prior worth %g degrees of freedom, or enough at %g, is negative",
+                         o->prior_dof, o->enough);
     if (!(o->level > 0 && o->level < 1))
         return kvat_fail(err, KVAT_ERR_USAGE, "level %g is not between 0 and 1", o->level);
     return KVAT_OK;
+}
+
+kvat_confirm_options kvat_confirm_options_after(const kvat_search_answer *answer, double delta) {
+    kvat_confirm_options options = KVAT_CONFIRM_OPTIONS_INIT;
+    options.enough = delta;
+    if (!(answer->pair_sd[SCORE] > 0)) return options;
+    options.min_pairs = answer->pair_sd[SCORE] > RESTLESS_PAIR_SD ? RESTLESS_MIN_PAIRS : INFORMED_MIN_PAIRS;
+    options.max_pairs = INFORMED_MAX_PAIRS;
+    options.pairs_per_launch = 1;
+    options.whole_pairs = WHOLE_PAIRS;
+    options.prior_dof = INFORMED_DOF;
+    options.known_dof = answer->gain_dof;
+    for (size_t i = 0; i < FIGURES; i++) {
+        options.prior_sd[i] = answer->pair_sd[i];
+        options.known_mean[i] = answer->gain_mean[i];
+        options.known_sd[i] = sqrt(KNOWN_WIDER) * answer->gain_sd[i];
+    }
+    return options;
 }
 
 kvat_status kvat_confirm_new(kvat_confirm **out, const kvat_confirm_options *options, kvat_error *err) {
@@ -58,14 +88,32 @@ void kvat_confirm_free(kvat_confirm *confirm) {
 static double level_now(const kvat_confirm *confirm) {
     const kvat_confirm_options *o = &confirm->options;
     const double error = 1 - o->level;
-    const size_t early = o->max_pairs - o->min_pairs;
+    const size_t early = (o->max_pairs - o->min_pairs + PAIRS_A_LOOK - 1) / PAIRS_A_LOOK;
     if (early == 0) return o->level;
+    if (o->known_sd[SCORE] > 0) return 1 - INFORMED_SHARE * error;
     return 1 - (confirm->pairs >= o->max_pairs ? error * (1 - EARLY_SHARE) : error * EARLY_SHARE / (double)early);
 }
 
-static kvat_interval interval_of(const kvat_confirm *confirm, size_t figure) {
+static bool time_to_look(const kvat_confirm *confirm) {
+    const kvat_confirm_options *o = &confirm->options;
+    if (confirm->pairs < o->min_pairs) return false;
+    return confirm->pairs >= o->max_pairs || (confirm->pairs - o->min_pairs) % PAIRS_A_LOOK == 0;
+}
+
+static kvat_estimate fresh_of(const kvat_confirm *confirm, size_t figure) {
     const size_t trim = confirm->pairs >= TRIM_FROM;
-    return kvat_trimmed_interval(confirm->difference[figure], confirm->pairs, trim, level_now(confirm));
+    const kvat_spread_prior prior = {confirm->options.prior_sd[figure], confirm->options.prior_dof};
+    return kvat_informed_estimate(confirm->difference[figure], confirm->pairs, trim, prior);
+}
+
+static kvat_estimate known_of(const kvat_confirm *confirm, size_t figure) {
+    const kvat_confirm_options *o = &confirm->options;
+    return (kvat_estimate){o->known_mean[figure], o->known_sd[figure], o->known_dof};
+}
+
+static kvat_interval interval_of(const kvat_confirm *confirm, size_t figure) {
+    const kvat_estimate fresh = fresh_of(confirm, figure), known = known_of(confirm, figure);
+    return kvat_estimate_interval(known.se > 0 ? kvat_estimate_join(fresh, known) : fresh, level_now(confirm));
 }
 
 static int failed_side(const kvat_confirm *confirm) {
@@ -75,19 +123,25 @@ static int failed_side(const kvat_confirm *confirm) {
     return -1;
 }
 
-static kvat_verdict verdict_now(const kvat_confirm *confirm) {
-    if (confirm->pairs < confirm->options.min_pairs) return KVAT_VERDICT_UNDECIDED;
+static void look(kvat_confirm *confirm) {
     const kvat_interval score = interval_of(confirm, SCORE);
-    if (score.low > 0) return KVAT_VERDICT_A;
-    return score.high < 0 ? KVAT_VERDICT_B : KVAT_VERDICT_UNDECIDED;
+    const double fresh = fresh_of(confirm, SCORE).value;
+    if (score.low > 0 && fresh > 0)
+        confirm->verdict = KVAT_VERDICT_A;
+    else if (score.high < 0 && fresh < 0)
+        confirm->verdict = KVAT_VERDICT_B;
+    else
+        confirm->too_little = confirm->options.enough > 0 && score.high < confirm->options.enough;
 }
 
 bool kvat_confirm_propose(kvat_confirm_trial *out, const kvat_confirm *confirm) {
     if (confirm->pairs >= confirm->options.max_pairs || confirm->verdict != KVAT_VERDICT_UNDECIDED) return false;
+    if (confirm->too_little) return false;
     const int first = (int)(confirm->pairs % 2);
     const int side = confirm->have[first] ? 1 - first : first;
     const bool launch = confirm->pairs % confirm->options.pairs_per_launch == 0;
-    *out = (kvat_confirm_trial){side, confirm->pairs, launch || confirm->failed_last[side]};
+    const bool whole = confirm->options.whole_pairs == 0 || confirm->pairs < confirm->options.whole_pairs;
+    *out = (kvat_confirm_trial){side, confirm->pairs, launch || confirm->failed_last[side], whole};
     return true;
 }
 
@@ -100,7 +154,7 @@ static void finish_pair(kvat_confirm *confirm) {
         confirm->difference[i][confirm->pairs] = confirm->run[0][i] - confirm->run[1][i];
     confirm->have[0] = confirm->have[1] = false;
     confirm->pairs++;
-    confirm->verdict = verdict_now(confirm);
+    if (time_to_look(confirm)) look(confirm);
 }
 
 kvat_status kvat_confirm_tell(kvat_confirm *confirm, const kvat_confirm_trial *trial, bool ok, double score,
@@ -129,6 +183,8 @@ kvat_confirm_answer kvat_confirm_answer_get(const kvat_confirm *confirm) {
     kvat_confirm_answer answer = {.pairs = confirm->pairs, .score = interval_of(confirm, SCORE)};
     for (size_t i = 0; i < 3; i++) answer.part[i] = interval_of(confirm, i);
     answer.verdict = confirm->verdict;
+    answer.fresh = kvat_estimate_interval(fresh_of(confirm, SCORE), level_now(confirm));
     answer.failed_side = failed_side(confirm);
+    answer.too_little = confirm->too_little;
     return answer;
 }

@@ -5,9 +5,10 @@
 
 #include "model.h"
 
-enum { MOST_REPEATS = 2, LEAST_MOST_RUNS = 180, MOST_DESIGNS = 5 };
+enum { LEAST_MOST_RUNS = 180, MOST_DESIGNS = 5, DEFAULT_RUNS = 2 };
 
 static const double ELIMINATE_BELOW = .002;
+static const double PAIR_APART = 2;
 static const double RESTLESS_MORE = .8; // runs, as a share, where noise comes and goes: many are lost to it
 
 typedef enum model_phase { PHASE_DESIGN, PHASE_LEVELS, PHASE_SEARCH } model_phase;
@@ -71,7 +72,6 @@ static size_t most_runs(const model *m, const kvat__ledger *ledger) {
 
 typedef struct choice {
     size_t pick[MODEL_PICKS], n;
-    size_t repeats;
 } choice;
 
 static bool retry_due(const kvat__ledger *ledger, size_t config) {
@@ -107,21 +107,39 @@ static void choose_levels(choice *c, model *m, const kvat__ledger *ledger) {
     if (found != SIZE_MAX) c->pick[c->n++] = found;
 }
 
+// Between the first and the last of its scores.
+static double spread_of_default(const kvat__ledger *ledger) {
+    double first = NAN, last = NAN;
+    for (size_t i = 0; i < ledger->n_runs; i++) {
+        if (ledger->runs[i].result.trial.config != 0) continue;
+        last = ledger->runs[i].result.score;
+        if (isnan(first)) first = last;
+    }
+    return fabs(last - first);
+}
+
+// The default again: gains are against it, and only a configuration that runs twice shows what noise is.
+static void choose_default(choice *c, const kvat__ledger *ledger) {
+    const size_t runs = ledger->tally[0].clean_runs;
+    if (runs == 0 || !kvat__ledger_feasible(ledger, 0)) return;
+    if (runs < DEFAULT_RUNS || (runs == DEFAULT_RUNS && spread_of_default(ledger) > ledger->options.delta))
+        c->pick[c->n++] = 0;
+}
+
 static double noise_of(const model_belief *belief) {
     return belief->noise[0] + belief->noise[1];
 }
 
 static kvat_status choose_by_gradient(choice *c, const model *m, const model_view *view, const kvat__ledger *ledger,
                                       kvat_error *err) {
-    const double noise = noise_of(&view->belief), repeats = round(sqrt(noise) / ledger->options.delta);
+    const double noise = noise_of(&view->belief);
     size_t place[MODEL_PICKS];
     model_costs costs;
     kvat__model_costs_learn(&costs, &m->space, ledger);
-    c->repeats = repeats < 1 ? 1 : repeats > MOST_REPEATS ? MOST_REPEATS : (size_t)repeats;
     const model_gradient_input in = {.posterior = &view->posterior,
                                      .p_fail = view->p_fail,
                                      .may_win = view->may_win,
-                                     .noise = noise / (double)c->repeats,
+                                     .noise = noise,
                                      .space = &m->space,
                                      .costs = &costs,
                                      .last = m->last};
@@ -203,6 +221,7 @@ static kvat_status choose(choice *c, model *m, kvat__ledger *ledger, kvat_error 
     if (status != KVAT_OK || c->n > 0) return status;
     if (m->phase == PHASE_DESIGN) m->phase = PHASE_LEVELS;
     if (m->phase == PHASE_LEVELS) choose_levels(c, m, ledger);
+    if (c->n == 0) choose_default(c, ledger);
     if (c->n > 0) return KVAT_OK;
     m->phase = PHASE_SEARCH;
     return choose_in_search(c, m, ledger, err);
@@ -226,14 +245,12 @@ static void order_by_scope(choice *c, const model *m) {
 }
 
 static void open_choice(choice *c, model *m, kvat__ledger *ledger) {
-    kvat_search_trial plan[MODEL_PICKS * MOST_REPEATS];
+    kvat_search_trial plan[MODEL_PICKS];
     size_t n = 0;
     order_by_scope(c, m);
     for (size_t i = 0; i < c->n; i++) {
-        for (size_t r = 0; r < c->repeats; r++) {
-            const bool fresh = r == 0 && ledger->tally[c->pick[i]].fresh_process;
-            plan[n++] = (kvat_search_trial){c->pick[i], m->chunk++, m->block, fresh};
-        }
+        const size_t config = c->pick[i];
+        plan[n++] = (kvat_search_trial){config, m->chunk++, m->block, ledger->tally[config].fresh_process};
     }
     const size_t left = most_runs(m, ledger) > ledger->n_told ? most_runs(m, ledger) - ledger->n_told : 0;
     if (ledger->options.max_trials > 0 && n > left) n = left;
@@ -244,8 +261,8 @@ static void open_choice(choice *c, model *m, kvat__ledger *ledger) {
 
 static kvat_status model_propose(void *state, kvat__ledger *ledger, kvat_error *err) {
     model *m = state;
-    choice c = {.repeats = 1};
-    kvat_status status = kvat__ledger_reserve(ledger, MODEL_PICKS * MOST_REPEATS, err);
+    choice c = {.n = 0};
+    kvat_status status = kvat__ledger_reserve(ledger, MODEL_PICKS, err);
     if (status != KVAT_OK) return status;
     const size_t limit = ledger->options.max_trials;
     if (m->stop == KVAT_STOP_RUNNING && kvat__ledger_candidates(ledger) == 0) m->stop = KVAT_STOP_INFEASIBLE;
@@ -287,6 +304,39 @@ static bool may_claim(const model *m, const kvat__ledger *ledger) {
     return m->phase == PHASE_SEARCH || kvat__ledger_candidates(ledger) == 1;
 }
 
+// Score parts are weighted: ln TTFT with its sign turned. What has no weight is not known.
+static void unweigh(double out[4], const double in[4], const kvat__ledger *ledger, bool is_signed) {
+    static const double SIGN[] = {-1, 1, -1};
+    for (size_t part = 0; part < 3; part++) {
+        const double weight = kvat__model_weight(&ledger->options, part);
+        out[part] = weight > 0 ? (is_signed ? SIGN[part] : 1) * in[part] / weight : NAN;
+    }
+    out[3] = in[3];
+}
+
+// For the confirmation: two full-length runs side by side, each of which takes about twice as long as one of the
+// search.
+static kvat_status fill_prospect(kvat_search_answer *out, const model *m, const model_view *view,
+                                 const kvat__ledger *ledger, kvat_error *err) {
+    double sd[4], cost_s = 0;
+    for (size_t i = 0; i < ledger->n_runs; i++)
+        cost_s += 1e-9 * (double)ledger->runs[i].result.cost_ns / (double)ledger->n_runs;
+    kvat__model_pair_sd(sd, &m->space, &view->belief, &view->fit, PAIR_APART * cost_s);
+    unweigh(out->pair_sd, sd, ledger, false);
+    if (!view->has_leader || ledger->tally[0].clean_runs == 0) return KVAT_OK;
+    model_gain gain;
+    double *room = calloc(7 * view->rows.n, sizeof *room);
+    if (!room) return kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate the gain of the leader");
+    kvat__model_gain(&gain, room, view->posterior.list[view->pick], 0, &m->space, &view->belief, &view->fit,
+                     &view->rows);
+    free(room);
+    for (size_t i = 0; i < 4; i++) sd[i] = sqrt((1 + view->belief.restless) * gain.variance[i]);
+    unweigh(out->gain_mean, gain.mean, ledger, true);
+    unweigh(out->gain_sd, sd, ledger, false);
+    out->gain_dof = view->dof;
+    return KVAT_OK;
+}
+
 static void fill_answer(kvat_search_answer *out, kvat_search_standing *standing, const model *m, const model_view *view,
                         const kvat__ledger *ledger) {
     const bool claim = may_claim(m, ledger);
@@ -313,6 +363,7 @@ static kvat_status model_answer(kvat_search_answer *out, kvat_search_standing *s
     if (ledger->n_runs == 0) return KVAT_OK;
     kvat_status status = view_now(&view, m, ledger, err);
     if (status == KVAT_OK) status = kvat__model_view_gains(standing, view, &m->space, ledger, err);
+    if (status == KVAT_OK && view->rows.n > 1) status = fill_prospect(out, m, view, ledger, err);
     if (status != KVAT_OK) return status;
     fill_answer(out, standing, m, view, ledger);
     return KVAT_OK;

@@ -75,6 +75,8 @@ typedef struct model_space {
     double c[MODEL_METRICS]; // how drift moves the metrics
 } model_space;
 
+// Of TTFT, decode or memory in the score.
+double kvat__model_weight(const kvat_search_options *options, size_t part);
 kvat_status kvat__model_space_init(model_space *out, const kvat_search_options *options, kvat_error *err);
 void kvat__model_space_clear(model_space *space);
 
@@ -114,7 +116,7 @@ typedef struct model_belief {
     double *unrest;                // of the same
     size_t n_weights;
     double restless; // φ
-    bool fitted;
+    size_t n_fitted; // runs at the last fit; 0: none yet
 } model_belief;
 kvat_status kvat__model_belief_init(model_belief *out, const model_space *space, kvat_error *err);
 // Adds room for the weights of `n` runs, new ones at 1.
@@ -132,11 +134,16 @@ typedef struct model_fit {
     double *factor; // of the covariance of the runs' metrics, 2n × 2n
     double *alpha;  // S⁻¹ y, 2n
     double *memory_factor, *memory_alpha;
+    double memory_noise; // variance
 } model_fit;
 // Improves `belief` and conditions on `rows`. KVAT_ERR_DATA when figures are too wild for a covariance.
 kvat_status kvat__model_fit_make(model_fit *out, model_belief *belief, const model_space *space, const model_rows *rows,
                                  kvat_error *err);
 void kvat__model_fit_clear(model_fit *fit);
+// Expected standard deviation of the difference of two runs of one configuration that are `apart_s` apart: of the score
+// part of each metric, of memory's, and of the score.
+void kvat__model_pair_sd(double sd[MODEL_METRICS + 2], const model_space *space, const model_belief *belief,
+                         const model_fit *fit, double apart_s);
 
 /* ---- failures: a noisy-or over knob values and pairs of values, cleared by any success (J. Pearl 1988) ---- */
 // P(configuration fails), 1 for those that are out or have failed without ever running clean.
@@ -177,6 +184,12 @@ kvat_status kvat__model_posterior_of(model_posterior *out, const size_t *list, s
 double kvat__model_contrast(const model_posterior *posterior, const model_space *space, const model_belief *belief,
                             size_t n_runs, size_t a, size_t b);
 void kvat__model_posterior_clear(model_posterior *posterior);
+// Gain of configuration `a` over `b` in the score part of TTFT, decode and memory, and in the score. `room`: 7 runs.
+typedef struct model_gain {
+    double mean[MODEL_METRICS + 2], variance[MODEL_METRICS + 2];
+} model_gain;
+void kvat__model_gain(model_gain *out, double *room, size_t a, size_t b, const model_space *space,
+                      const model_belief *belief, const model_fit *fit, const model_rows *rows);
 
 /* ---- how sure ---- */
 typedef struct model_draws_input {

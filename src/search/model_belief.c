@@ -113,7 +113,7 @@ kvat_status kvat__model_belief_copy(model_belief *out, const model_belief *from,
     memcpy(out->unrest, from->unrest, known * sizeof *from->unrest);
     for (size_t i = known; i < n; i++) out->unrest[i] = 1;
     out->restless = from->restless;
-    out->fitted = from->fitted;
+    out->n_fitted = from->n_fitted;
     return KVAT_OK;
 }
 

@@ -8,6 +8,7 @@
 
 // Later steps start from where the last decision left off; the more runs there are, the less a few more move them.
 enum { FIRST_STEPS = 20, LATER_STEPS = 8, LEAST_STEPS = 2, RUNS_FOR_FEWER = 40 };
+static const double REFIT_AT = 1.2; // times the runs of the last fit
 static const double TAU_S[MODEL_DRIFTS] = {4, 20, 100};
 enum { UNREST_DRIFT = 1 };     // whose time is that of calm and restless times too
 static const double RHO = .95; // of the two metrics' drift
@@ -236,8 +237,10 @@ static void improve(model_belief *belief, work *w, const model_space *space, boo
         belief->drift[u] = improved(belief->drift[u], w->figure[u], w->figure[MODEL_DRIFTS + u], 0, DRIFT_B);
 }
 
+// In between, one step weighs what is new.
 static size_t steps_for(const model_belief *belief, size_t n) {
-    if (!belief->fitted) return FIRST_STEPS;
+    if (belief->n_fitted == 0) return FIRST_STEPS;
+    if ((double)n < REFIT_AT * (double)belief->n_fitted) return 1;
     if (n <= RUNS_FOR_FEWER) return LATER_STEPS;
     const size_t steps = LATER_STEPS * RUNS_FOR_FEWER / n;
     return steps > LEAST_STEPS ? steps : LEAST_STEPS;
@@ -248,11 +251,11 @@ static bool fit_metrics(work *w, model_belief *belief, const model_space *space)
     for (size_t step = 0; step < steps; step++) {
         if (!assemble(w, belief, space)) return false;
         solve(w);
-        improve(belief, w, space, step % 2 == 1);
+        improve(belief, w, space, step % 2 == 1 || steps == 1);
     }
     if (!assemble(w, belief, space)) return false;
     solve(w);
-    belief->fitted = true;
+    if (steps > 1) belief->n_fitted = w->n;
     return true;
 }
 
@@ -273,7 +276,7 @@ static double memory_noise(const model_rows *rows) {
 
 static bool fit_memory(model_fit *fit, work *w, const model_belief *belief, const model_rows *rows) {
     const size_t n = w->n;
-    const double noise = memory_noise(rows);
+    const double noise = fit->memory_noise = memory_noise(rows);
     size_t t = 0;
     weigh(w->sum, w->kernel, w->n_packed, w->n_components, belief->memory);
     for (size_t j = 0; j < n; j++) {
@@ -284,6 +287,22 @@ static bool fit_memory(model_fit *fit, work *w, const model_belief *belief, cons
     memcpy(fit->memory_alpha, rows->part[MODEL_METRICS], n * sizeof *fit->memory_alpha);
     kvat__solve_factor(fit->memory_factor, n, fit->memory_alpha);
     return true;
+}
+
+void kvat__model_pair_sd(double sd[MODEL_METRICS + 2], const model_space *space, const model_belief *belief,
+                         const model_fit *fit, double apart_s) {
+    const double *c = space->c;
+    double usual = 0, drift = 0;
+    for (size_t i = 0; i < fit->n; i++) usual += belief->unrest[i] / (double)fit->n;
+    for (size_t u = 0; u < MODEL_DRIFTS; u++) drift += 2 * usual * belief->drift[u] * (1 - exp(-apart_s / TAU_S[u]));
+    double all = (c[0] * c[0] + c[1] * c[1] + 2 * RHO * c[0] * c[1]) * drift + 2 * fit->memory_noise;
+    for (size_t m = 0; m < MODEL_METRICS; m++) {
+        const double noise = 2 * usual * belief->noise[m];
+        all += noise;
+        sd[m] = sqrt(noise + c[m] * c[m] * drift);
+    }
+    sd[MODEL_METRICS] = sqrt(2 * fit->memory_noise);
+    sd[MODEL_METRICS + 1] = sqrt(all);
 }
 
 kvat_status kvat__model_fit_make(model_fit *out, model_belief *belief, const model_space *space, const model_rows *rows,

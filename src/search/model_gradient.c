@@ -7,7 +7,7 @@
 #include "model.h"
 
 enum { NODES = 9, CANDIDATES = 60 };
-static const double VIRTUAL_RUNS = 4;   // a run is valued as this many, or the gain of one looks like none
+static const double VIRTUAL_RUNS = 8;   // a run is valued as this many, or the gain of one looks like none
 static const double TRUSTED_BELOW = .2; // p_fail of what counts as a rival
 static const double REACH = 1.5;        // candidates by mean + 1.5 sd
 static const double LEAST_COST_S = 1e-9;

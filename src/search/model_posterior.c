@@ -292,3 +292,38 @@ done:
         kvat__model_posterior_clear(&p);
     return status;
 }
+
+/* ---- the gain of one over another, part by part ---- */
+
+void kvat__model_gain(model_gain *out, double *room, size_t a, size_t b, const model_space *space,
+                      const model_belief *belief, const model_fit *fit, const model_rows *rows) {
+    const size_t n = rows->n;
+    const double *v[PARTS];
+    double ca[PARTS], cb[PARTS], prior[PARTS], shared[PARTS];
+    double *solved[PARTS + 1] = {room, room + 2 * n, room + 4 * n, room + 5 * n};
+    sets_of(v, belief);
+    memset(room, 0, 7 * n * sizeof *room);
+    for (size_t r = 0; r < n; r++) {
+        kvat__model_covariance(ca, space, v, PARTS, a, rows->config[r]);
+        kvat__model_covariance(cb, space, v, PARTS, b, rows->config[r]);
+        solved[0][r] = solved[3][r] = ca[0] - cb[0];
+        solved[1][n + r] = solved[3][n + r] = ca[1] - cb[1];
+        solved[2][r] = ca[2] - cb[2];
+    }
+    kvat__model_covariance(prior, space, v, PARTS, a, a);
+    kvat__model_covariance(cb, space, v, PARTS, b, b);
+    kvat__model_covariance(shared, space, v, PARTS, a, b);
+    out->mean[3] = out->variance[3] = 0;
+    for (size_t p = 0; p < PARTS; p++) {
+        const size_t length = p < MODEL_METRICS ? 2 * n : n;
+        const double *factor = p < MODEL_METRICS ? fit->factor : fit->memory_factor;
+        out->mean[p] = kvat__dot(solved[p], p < MODEL_METRICS ? fit->alpha : fit->memory_alpha, length);
+        kvat__solve_lower(factor, length, solved[p], 1);
+        prior[p] += cb[p] - 2 * shared[p];
+        out->variance[p] = fmax(prior[p] - kvat__dot(solved[p], solved[p], length), LEAST_VARIANCE);
+        out->mean[3] += out->mean[p];
+    }
+    kvat__solve_lower(fit->factor, 2 * n, solved[3], 1);
+    const double metrics = prior[0] + prior[1] - kvat__dot(solved[3], solved[3], 2 * n);
+    out->variance[3] = fmax(metrics, LEAST_VARIANCE) + out->variance[2];
+}

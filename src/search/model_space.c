@@ -86,9 +86,15 @@ static kvat_status add_knob(model_space *space, const kvat_search_options *o, si
     return make_kernel(knob, told && told->ordinal, err);
 }
 
-static void set_drift_ratio(model_space *space, const double weight[3]) {
-    const bool told = weight[0] != 0 || weight[1] != 0 || weight[2] != 0;
-    const double ttft = told ? weight[0] : .5, decode = told ? weight[1] : .35, most = fmax(ttft, decode);
+double kvat__model_weight(const kvat_search_options *options, size_t part) {
+    static const double USUAL[] = {.5, .35, .15};
+    const double *weight = options->part_weight;
+    return weight[0] != 0 || weight[1] != 0 || weight[2] != 0 ? weight[part] : USUAL[part];
+}
+
+static void set_drift_ratio(model_space *space, const kvat_search_options *options) {
+    const double ttft = kvat__model_weight(options, 0), decode = kvat__model_weight(options, 1),
+                 most = fmax(ttft, decode);
     space->c[0] = most > 0 ? ttft / most : 1;
     space->c[1] = most > 0 ? decode / most : 1;
 }
@@ -113,7 +119,7 @@ kvat_status kvat__model_space_init(model_space *out, const kvat_search_options *
     }
     space.n_pairs = space.n_knobs > 0 ? space.n_knobs * (space.n_knobs - 1) / 2 : 0;
     space.n_components = space.n_knobs + space.n_pairs + 1;
-    set_drift_ratio(&space, options->part_weight);
+    set_drift_ratio(&space, options);
     *out = space;
     return KVAT_OK;
 }

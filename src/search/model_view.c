@@ -5,8 +5,8 @@
 
 #include "model.h"
 
-enum { MOST_DRAWS = 1000, SPENT = 5 }; // SPENT: degrees of freedom that the variances cost, roughly
-static const double LEAST_DOF = 4;
+enum { MOST_DRAWS = 1000, SPENT_BEYOND = 4, LEADER_RUNS = 2 };
+static const double LEAST_DOF = 3;
 enum { LEAST_RUNS_FOR_SPREAD = 3 };
 
 static bool measured(const kvat__ledger *ledger, size_t config) {
@@ -16,7 +16,9 @@ static bool measured(const kvat__ledger *ledger, size_t config) {
 
 bool kvat__model_ready(const kvat__ledger *ledger, size_t config) {
     const kvat__tally *tally = &ledger->tally[config];
-    return measured(ledger, config) && tally->owed == 0 && tally->clean_runs >= ledger->options.min_runs;
+    const bool alone = kvat__ledger_candidates(ledger) == 1;
+    const size_t least = alone || ledger->options.min_runs > LEADER_RUNS ? ledger->options.min_runs : LEADER_RUNS;
+    return measured(ledger, config) && tally->owed == 0 && tally->clean_runs >= least;
 }
 
 // What the short list must hold: the default, the incumbent, the best that was measured.
@@ -134,6 +136,11 @@ static void choose_pick(model_view *view, const kvat__ledger *ledger) {
     }
 }
 
+// The variances are learned from as many runs as the first design has; what comes after tells of noise.
+static double degrees_of_freedom(size_t n_runs, const model_space *space) {
+    return fmax(LEAST_DOF, (double)n_runs - (double)kvat__model_first_runs(space) - SPENT_BEYOND);
+}
+
 kvat_status kvat__model_view_make(model_view *out, const model_space *space, const model_belief *belief,
                                   const kvat__ledger *ledger, kvat_error *err) {
     model_view view = {.n_told = ledger->n_told, .p_challenger = NAN};
@@ -141,7 +148,7 @@ kvat_status kvat__model_view_make(model_view *out, const model_space *space, con
     if (status == KVAT_OK) status = kvat__model_belief_copy(&view.belief, belief, ledger->n_runs, err);
     if (status == KVAT_OK) status = kvat__model_fit_make(&view.fit, &view.belief, space, &view.rows, err);
     if (status != KVAT_OK) goto done;
-    view.dof = fmax(LEAST_DOF, (double)view.rows.n - SPENT);
+    view.dof = degrees_of_freedom(view.rows.n, space);
     view.p_fail = calloc(space->n_configs, sizeof *view.p_fail);
     if (!view.p_fail) {
         status = kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate %zu chances of failure", space->n_configs);

@@ -76,7 +76,11 @@ kvat_interval kvat_paired_interval(const double *differences, size_t n, double l
     return kvat_trimmed_interval(differences, n, 0, level);
 }
 
-static kvat_interval trimmed_interval(double *sorted, size_t n, size_t trim, double level) {
+static bool informs(kvat_spread_prior prior) {
+    return prior.sd > 0 && prior.dof > 0 && isfinite(prior.sd) && isfinite(prior.dof);
+}
+
+static kvat_estimate trimmed_estimate(double *sorted, size_t n, size_t trim, kvat_spread_prior prior) {
     const size_t kept = n - 2 * trim;
     const double center = kvat_mean(sorted + trim, kept);
     for (size_t i = 0; i < trim; i++) {
@@ -84,23 +88,44 @@ static kvat_interval trimmed_interval(double *sorted, size_t n, size_t trim, dou
         sorted[n - 1 - i] = sorted[n - 1 - trim];
     }
     const double spread = kvat_sd(sorted, n); // of the winsorised values
-    const double error = spread * sqrt((double)(n - 1) / ((double)kept * (double)(kept - 1)));
-    const double dof = (double)(kept - 1) - (trim > 0 ? 0.5 : 0);
-    const double reach = error * kvat_student_quantile(0.5 + level / 2, dof);
-    return (kvat_interval){center, center - reach, center + reach};
+    const double own_dof = (double)(kept - 1) - (trim > 0 ? 0.5 : 0);
+    double variance = spread * spread * (double)(n - 1) / ((double)kept * (double)(kept - 1)), dof = own_dof;
+    if (informs(prior)) {
+        dof = prior.dof + own_dof;
+        variance = (prior.dof * prior.sd * prior.sd / (double)n + own_dof * variance) / dof;
+    }
+    return (kvat_estimate){center, sqrt(variance), dof};
+}
+
+kvat_estimate kvat_informed_estimate(const double *x, size_t n, size_t trim, kvat_spread_prior prior) {
+    enum { FEW = 64 }; // differences of pairs are few: no memory is asked for, so no interval is lost for want of it
+    static const kvat_estimate NO_ESTIMATE = {NAN, NAN, 0};
+    double few[FEW];
+    if (n < 2 || trim > (n - 2) / 2 || any_nan(x, n)) return NO_ESTIMATE;
+    double *values = n <= FEW ? few : calloc(n, sizeof *values);
+    if (!values) return NO_ESTIMATE;
+    memcpy(values, x, n * sizeof *values);
+    kvat__sort(values, n);
+    const kvat_estimate result = trimmed_estimate(values, n, trim, prior);
+    if (values != few) free(values);
+    return result;
+}
+
+kvat_estimate kvat_estimate_join(kvat_estimate a, kvat_estimate b) {
+    const double pa = 1 / (a.se * a.se), pb = 1 / (b.se * b.se), wa = pa / (pa + pb), wb = pb / (pa + pb);
+    if (!(a.se > 0)) return a; // exact: nothing to add
+    if (!(b.se > 0)) return b;
+    return (kvat_estimate){wa * a.value + wb * b.value, 1 / sqrt(pa + pb), 1 / (wa * wa / a.dof + wb * wb / b.dof)};
+}
+
+kvat_interval kvat_estimate_interval(kvat_estimate estimate, double level) {
+    if (!(level > 0 && level < 1) || !(estimate.dof > 0)) return NO_INTERVAL;
+    const double reach = estimate.se * kvat_student_quantile(0.5 + level / 2, estimate.dof);
+    return (kvat_interval){estimate.value, estimate.value - reach, estimate.value + reach};
 }
 
 kvat_interval kvat_trimmed_interval(const double *x, size_t n, size_t trim, double level) {
-    enum { FEW = 64 }; // differences of pairs are few: no memory is asked for, so no interval is lost for want of it
-    double few[FEW];
-    if (!(level > 0 && level < 1) || n < 2 || trim > (n - 2) / 2 || any_nan(x, n)) return NO_INTERVAL;
-    double *values = n <= FEW ? few : calloc(n, sizeof *values);
-    if (!values) return NO_INTERVAL;
-    memcpy(values, x, n * sizeof *values);
-    kvat__sort(values, n);
-    const kvat_interval result = trimmed_interval(values, n, trim, level);
-    if (values != few) free(values);
-    return result;
+    return kvat_estimate_interval(kvat_informed_estimate(x, n, trim, (kvat_spread_prior){0, 0}), level);
 }
 
 bool kvat_interval_too_wide(kvat_interval interval) {
