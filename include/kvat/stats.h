@@ -40,6 +40,26 @@ KVAT_EXTERN double kvat_sd(const double *x, size_t n);                 /**< n âˆ
 KVAT_EXTERN double kvat_quantile(const double *x, size_t n, double p); /**< Hyndmanâ€“Fan type 7 */
 KVAT_EXTERN double kvat_median(const double *x, size_t n);
 
+/** A level that one disturbance of a sequence cannot move: the values in their order in seven blocks of equal size (or
+ * one each of five or six), those with the smallest and the largest mean left out, the mean of the rest (batch means
+ * after R. Conway 1963, trimmed after J. Tukey and D. McLaughlin 1963). A mean of what is left and not a median, so
+ * that an uneven sequence has the level of its sum. Under five values it is their mean. `at` is the mean index of what
+ * was kept, at which a trend has this level exactly. NaN for n = 0 or a value that is NaN. */
+typedef struct kvat_level {
+    double value, at;
+} kvat_level;
+KVAT_EXTERN kvat_level kvat_level_of(const double *values, size_t n);
+
+/** Least squares through points, and the standard error of the slope: NaN for n < 3, the slope too without two
+ * different x. */
+typedef struct kvat_line {
+    double slope, slope_error;
+} kvat_line;
+KVAT_EXTERN kvat_line kvat_line_of(const double *x, const double *y, size_t n);
+/** Slope of H. Theil (1950) and P. K. Sen (1968): the median of the slopes between every two points of different x, so
+ * that over a quarter of the points may be anything. NaN without two such points or without memory. */
+KVAT_EXTERN double kvat_theil_sen_slope(const double *x, const double *y, size_t n);
+
 /* ---- distributions ---- */
 KVAT_EXTERN double kvat_student_cdf(double t, double dof);
 KVAT_EXTERN double kvat_student_quantile(double p, double dof);
