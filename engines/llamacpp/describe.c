@@ -67,9 +67,9 @@ int kvat__llamacpp_initialize(json_t **result, void *worker, kvat_serve *serve, 
     const char *version = llama_version();
     char build[96];
     build_name(build, sizeof build);
-    *result = json_pack("{s:{s:s, s:s, s:s, s:o}, s:s, s:[s, s, s]}", "engine", "name", "llamacpp", "version",
+    *result = json_pack("{s:{s:s, s:s, s:s, s:o}, s:s, s:[s, s, s, s]}", "engine", "name", "llamacpp", "version",
                         version && *version ? version : "unknown", "build", build, "flags", build_flags(), "clock",
-                        "real", "capabilities", "marks", "cancel", "tokenize");
+                        "real", "capabilities", "marks", "repeats", "cancel", "tokenize");
     return *result ? 0 : kvat__llamacpp_no_memory(fault);
 }
 

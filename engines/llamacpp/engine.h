@@ -80,12 +80,14 @@ bool kvat_llama_can_trim(const kvat_llama *engine);
 /** Cuts every sequence back to `depth` tokens. */
 int kvat_llama_trim(kvat_llama *engine, int64_t depth, kvat_fault *fault);
 
-/** A stop of `depth` prompt tokens, and the tokens decoded from there. */
+/** A stop of `depth` prompt tokens, and the tokens decoded from there: in `bursts` of output_tokens, the cache cut back
+ * before each but the first. In those, token 0 is the prefill's again and its time is when the burst began. */
 typedef struct kvat_stretch {
     int64_t prompt_tokens, output_tokens;
     int64_t ttft_ns;    /**< prefill time up to it, without decoding at earlier stretches */
-    int64_t *token_ns;  /**< sequences × output_tokens, a row a sequence; the caller's memory */
+    int64_t *token_ns;  /**< bursts × sequences × output_tokens, a row a sequence; the caller's memory */
     int32_t *token_ids; /**< the same, or NULL */
+    int64_t bursts;     /**< 0 is 1; more only where the cache can be cut back */
 } kvat_stretch;
 
 typedef struct kvat_run {

@@ -9,7 +9,8 @@
 
 typedef struct feed {
     struct llama_batch batch;
-    int64_t room; /* tokens */
+    int64_t room;   /* tokens */
+    int32_t *first; /* of each sequence the token that ended the prefill: every burst begins with it */
 } feed;
 
 static int stop_fault(const kvat_llama *engine, kvat_fault *fault) {
@@ -97,6 +98,24 @@ int kvat_llama_trim(kvat_llama *engine, int64_t depth, kvat_fault *fault) {
     return 0;
 }
 
+/* Decodes the stretch's bursts after the first, each from where the prefill ended. */
+static int repeat(kvat_llama *engine, feed *f, const kvat_stretch *stretch, kvat_fault *fault) {
+    const int64_t sequences = engine->sequences, size = sequences * stretch->output_tokens;
+    kvat_stretch burst = *stretch;
+    for (int64_t i = 1; i < stretch->bursts; i++) {
+        burst.token_ns += size;
+        if (burst.token_ids) burst.token_ids += size;
+        if (kvat_llama_trim(engine, stretch->prompt_tokens, fault) != 0) return -1;
+        memcpy(engine->pending, f->first, (size_t)sequences * sizeof *f->first);
+        for (int64_t s = 0; s < sequences; s++) {
+            if (burst.token_ids) burst.token_ids[s * burst.output_tokens] = f->first[s];
+            burst.token_ns[s * burst.output_tokens] = kvat_now_ns();
+        }
+        if (decode_tokens(engine, f, &burst, 1, fault) != 0) return -1;
+    }
+    return 0;
+}
+
 static int run_stretches(kvat_llama *engine, feed *f, kvat_run *run, kvat_fault *fault) {
     int64_t prefill_ns = 0;
     for (int64_t i = 0; i < run->n_stretches; i++) {
@@ -108,7 +127,8 @@ static int run_stretches(kvat_llama *engine, feed *f, kvat_run *run, kvat_fault 
         if (choose(engine, stretch, 0, stretch->output_tokens, f, fault) != 0) return -1;
         stretch->ttft_ns = prefill_ns + stretch->token_ns[0] - start;
         prefill_ns += computed - start;
-        if (decode_tokens(engine, f, stretch, 1, fault) != 0) return -1;
+        memcpy(f->first, engine->pending, (size_t)engine->sequences * sizeof *f->first);
+        if (decode_tokens(engine, f, stretch, 1, fault) != 0 || repeat(engine, f, stretch, fault) != 0) return -1;
     }
     return 0;
 }
@@ -137,10 +157,12 @@ static int check_run(const kvat_llama *engine, const kvat_run *run, kvat_fault *
 
 int kvat_llama_run(kvat_llama *engine, kvat_run *run, kvat_fault *fault) {
     if (check_run(engine, run, fault) != 0) return -1;
-    feed f = {.room = engine->settings.batch};
+    feed f = {.room = engine->settings.batch, .first = calloc((size_t)engine->sequences, sizeof *f.first)};
     f.batch = llama_batch_init((int32_t)f.room, 0, 1);
-    if (!f.batch.token || !f.batch.seq_id)
+    if (!f.batch.token || !f.batch.seq_id || !f.first) {
+        free(f.first);
         return kvat_fault_set(fault, KVAT_FAULT_OOM_HOST, NULL, "no memory for a batch");
+    }
     if (run->prompt) {
         llama_memory_clear(llama_get_memory(engine->context), false);
         engine->depth = 0;
@@ -153,6 +175,7 @@ int kvat_llama_run(kvat_llama *engine, kvat_run *run, kvat_fault *fault) {
     int failed =
         run->prompt ? run_stretches(engine, &f, run, fault) : decode_tokens(engine, &f, &run->stretches[0], 0, fault);
     llama_batch_free(f.batch);
+    free(f.first);
     engine->deadline_ns = 0;
     if (failed) engine->depth = 0; /* what is in the cache now is nothing to go on from */
     run->timed_out = failed && engine->timed_out;

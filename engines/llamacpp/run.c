@@ -9,6 +9,7 @@
 
 #define MOST_TOKENS ((int64_t)1 << 24)
 #define MOST_MARKS  256
+#define MOST_BURSTS 1000
 
 typedef struct run_request {
     const char *phase;
@@ -66,11 +67,12 @@ static int read_prompt(run_request *r, const json_t *params, const kvat_llama *e
     return ids ? read_ids(r, ids, engine, fault) : read_generator(r, tokens, engine, fault);
 }
 
-static int add_stretch(run_request *r, int64_t prompt_tokens, int64_t output_tokens, int64_t sequences,
-                       kvat_fault *fault) {
+/* The stretch says how long and how often; room for its times is made here. */
+static int add_stretch(run_request *r, kvat_stretch stretch, int64_t sequences, kvat_fault *fault) {
     kvat_stretch *s = &r->stretches[r->n_stretches++];
-    *s = (kvat_stretch){.prompt_tokens = prompt_tokens, .output_tokens = output_tokens};
-    s->token_ns = calloc((size_t)(sequences * output_tokens), sizeof *s->token_ns);
+    const int64_t bursts = stretch.bursts > 1 ? stretch.bursts : 1;
+    *s = stretch;
+    s->token_ns = calloc((size_t)(bursts * sequences * stretch.output_tokens), sizeof *s->token_ns);
     return s->token_ns ? 0 : kvat__llamacpp_no_memory(fault);
 }
 
@@ -85,10 +87,12 @@ static int read_marks(run_request *r, const json_t *marks, const kvat_llama *eng
             "this model's cache cannot be cut back (see \"marks\" of the model); run each depth by itself");
     r->marked = true;
     json_array_foreach((json_t *)marks, i, mark) {
-        int64_t prompt, output;
+        int64_t prompt, output, bursts;
         if (kvat__llamacpp_integer(&prompt, mark, "prompt_tokens", before + 1, r->prompt_tokens, -1, fault) != 0 ||
             kvat__llamacpp_integer(&output, mark, "output_tokens", 1, MOST_TOKENS, -1, fault) != 0 ||
-            add_stretch(r, prompt, output, engine->sequences, fault) != 0)
+            kvat__llamacpp_integer(&bursts, mark, "repeats", 1, MOST_BURSTS, 1, fault) != 0 ||
+            add_stretch(r, (kvat_stretch){.prompt_tokens = prompt, .output_tokens = output, .bursts = bursts},
+                        engine->sequences, fault) != 0)
             return -1;
         before = prompt;
     }
@@ -121,8 +125,8 @@ static int request_read(run_request *r, const json_t *params, const kvat_llama *
     if (marks && strcmp(r->phase, "full") != 0) return bad(fault, "marks: only for phase full");
     r->stretches = calloc(marks ? MOST_MARKS : 1, sizeof *r->stretches);
     if (!r->stretches) return kvat__llamacpp_no_memory(fault);
-    int failed = marks ? read_marks(r, marks, engine, fault)
-                       : add_stretch(r, r->prompt_tokens, r->output_tokens, sequences, fault);
+    const kvat_stretch alone = {.prompt_tokens = r->prompt_tokens, .output_tokens = r->output_tokens};
+    int failed = marks ? read_marks(r, marks, engine, fault) : add_stretch(r, alone, sequences, fault);
     r->run.prompt = r->prompt;
     r->run.stretches = r->stretches;
     r->run.n_stretches = r->n_stretches;
@@ -141,9 +145,9 @@ static json_t *times_json(const int64_t *times, int64_t n) {
     return list;
 }
 
-static json_t *sequences_json(const run_request *r, const kvat_stretch *stretch, int64_t sequences) {
+static json_t *sequences_json(const run_request *r, const kvat_stretch *stretch, int64_t burst, int64_t sequences) {
     json_t *list = json_array();
-    for (int64_t s = 0; s < sequences; s++) {
+    for (int64_t s = burst * sequences; s < (burst + 1) * sequences; s++) {
         json_t *times = times_json(stretch->token_ns + s * stretch->output_tokens, stretch->output_tokens);
         json_t *one = r->marked ? json_pack("{s:o}", "token_ns", times)
                                 : json_pack("{s:I, s:o, s:s}", "prompt_tokens", (json_int_t)stretch->prompt_tokens,
@@ -156,12 +160,29 @@ static json_t *sequences_json(const run_request *r, const kvat_stretch *stretch,
     return list;
 }
 
+/* The bursts after the first. */
+static json_t *bursts_json(const run_request *r, const kvat_stretch *stretch, int64_t sequences) {
+    json_t *list = json_array();
+    for (int64_t i = 1; i < stretch->bursts; i++) {
+        json_t *burst = json_pack("{s:o}", "sequences", sequences_json(r, stretch, i, sequences));
+        if (json_array_append_new(list, burst) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
 static json_t *marks_json(const run_request *r, int64_t sequences) {
     json_t *list = json_array();
     for (int64_t i = 0; i < r->n_stretches; i++) {
         const kvat_stretch *s = &r->stretches[i];
         json_t *mark = json_pack("{s:I, s:I, s:o}", "prompt_tokens", (json_int_t)s->prompt_tokens, "ttft_ns",
-                                 (json_int_t)s->ttft_ns, "sequences", sequences_json(r, s, sequences));
+                                 (json_int_t)s->ttft_ns, "sequences", sequences_json(r, s, 0, sequences));
+        if (s->bursts > 1 && json_object_set_new(mark, "bursts", bursts_json(r, s, sequences)) != 0) {
+            json_decref(mark);
+            mark = NULL;
+        }
         if (json_array_append_new(list, mark) != 0) {
             json_decref(list);
             return NULL;
@@ -177,7 +198,7 @@ static json_t *answer(const run_request *r, const kvat_llama *engine, const json
         return json_pack("{s:s, s:I, s:o}", "status", "timeout", "start_ns", start, "effective", effective);
     const char *member = r->marked ? "marks" : "sequences";
     json_t *list =
-        r->marked ? marks_json(r, engine->sequences) : sequences_json(r, &r->stretches[0], engine->sequences);
+        r->marked ? marks_json(r, engine->sequences) : sequences_json(r, &r->stretches[0], 0, engine->sequences);
     return json_pack("{s:s, s:I, s:o, s:o}", "status", "ok", "start_ns", start, "effective", effective, member, list);
 }
 

@@ -34,8 +34,9 @@ static int initialize(json_t **result, void *worker, kvat_serve *serve, const js
     if (status != KVAT_OK) return sim__fail(fault, KVAT_FAULT_INTERNAL, &err);
     s->world_seed = (uint64_t)seed;
     return answer(result,
-                  json_pack("{s:{s:s,s:s,s:s,s:[]},s:s,s:[s]}", "engine", "name", "sim", "version", KVAT_VERSION_STRING,
-                            "build", "", "flags", "clock", "virtual", "capabilities", "marks"),
+                  json_pack("{s:{s:s,s:s,s:s,s:[]},s:s,s:[s,s]}", "engine", "name", "sim", "version",
+                            KVAT_VERSION_STRING, "build", "", "flags", "clock", "virtual", "capabilities", "marks",
+                            "repeats"),
                   fault);
 }
 

@@ -15,12 +15,13 @@
 #define MAX_PHASE_S         1e7
 #define MAX_CLOCK_NS        (INT64_MAX / 4)
 #define MAX_MARKS           4096
+#define MAX_REPEATS         1000
 #define MAX_TIMES           (INT64_C(1) << 20) /* token times of an answer: they have to fit in one line */
 
 typedef enum phase { PHASE_FULL, PHASE_PREFILL, PHASE_DECODE } phase;
 
 typedef struct mark {
-    int64_t prompt_tokens, output_tokens;
+    int64_t prompt_tokens, output_tokens, repeats;
 } mark;
 
 typedef struct request {
@@ -65,6 +66,8 @@ static kvat_status read_mark(mark *out, const json_t *object, int64_t above, kva
         kvat_json_get_int(&out->prompt_tokens, at, "prompt_tokens", above + 1, KVAT_PROFILE_MAX_TOKENS, true, err);
     if (status == KVAT_OK)
         status = kvat_json_get_int(&out->output_tokens, at, "output_tokens", 1, KVAT_PROFILE_MAX_TOKENS, true, err);
+    out->repeats = 1;
+    if (status == KVAT_OK) status = kvat_json_get_int(&out->repeats, at, "repeats", 1, MAX_REPEATS, false, err);
     return status;
 }
 
@@ -77,7 +80,7 @@ static kvat_status read_marks(request *r, kvat_json_at at, int64_t count, int64_
     if (r->n_marks > MAX_MARKS) return kvat_fail(err, KVAT_ERR_DATA, "run.marks: more than %d", MAX_MARKS);
     r->marks = calloc(r->n_marks, sizeof *r->marks);
     if (!r->marks) return kvat_fail(err, KVAT_ERR_NOMEM, "no memory for the marks");
-    r->marks[0] = (mark){count, outputs};
+    r->marks[0] = (mark){count, outputs, 1};
     for (size_t i = 0; r->marked && i < r->n_marks && status == KVAT_OK; i++)
         status = read_mark(&r->marks[i], json_array_get(array, i), i ? r->marks[i - 1].prompt_tokens : 0, err);
     if (status == KVAT_OK && r->marks[r->n_marks - 1].prompt_tokens != count)
@@ -89,7 +92,7 @@ static kvat_status refuse_excess(const request *r, int64_t context_tokens, kvat_
     int64_t times = 0;
     for (size_t i = 0; i < r->n_marks; i++) {
         const mark *m = &r->marks[i];
-        times += m->output_tokens * r->sequences;
+        times += m->output_tokens * m->repeats * r->sequences;
         if (times > MAX_TIMES) return kvat_fail(err, KVAT_ERR_DATA, "run: too many tokens for one answer");
         if (m->prompt_tokens + m->output_tokens > context_tokens)
             return kvat_fail(err, KVAT_ERR_DATA, "run: %lld + %lld tokens do not fit in the context of %lld",
@@ -170,12 +173,35 @@ static json_t *sequences_json(json_t *times, const mark *m, int64_t sequences) {
     return array;
 }
 
+/* The bursts after the first: cutting the cache back takes no time here, so each begins where the one before ends. */
+static json_t *bursts_json(sim *s, const sim_truth *truth, const mark *m, int64_t sequences) {
+    json_t *array = json_array();
+    for (int64_t i = 1; i < m->repeats; i++) {
+        json_t *times = sequences_json(decode(s, truth, m, sequences), m, sequences);
+        if (json_array_append_new(array, json_pack("{s:o}", "sequences", times)) != 0) {
+            json_decref(array);
+            return NULL;
+        }
+    }
+    return array;
+}
+
 typedef struct progress {
     int64_t start_ns, prefill_ns;
     double prefilled_s; /* true time of the prefill so far */
     double draw;        /* of the prefill, one a run */
     json_t *marks, *sequences;
 } progress;
+
+static int add_mark(sim *s, progress *p, const request *r, const mark *m, const sim_truth *truth) {
+    json_t *answer = json_pack("{s:I,s:I,s:O?}", "prompt_tokens", (json_int_t)m->prompt_tokens, "ttft_ns",
+                               (json_int_t)p->prefill_ns, "sequences", p->sequences);
+    if (m->repeats > 1 && json_object_set_new(answer, "bursts", bursts_json(s, truth, m, r->sequences)) != 0) {
+        json_decref(answer);
+        return -1;
+    }
+    return json_array_append_new(p->marks, answer);
+}
 
 /* KVAT_ERR_DATA: the surface does not hold this depth. */
 static kvat_status play_mark(sim *s, progress *p, const request *r, const mark *m, kvat_error *err) {
@@ -192,9 +218,7 @@ static kvat_status play_mark(sim *s, progress *p, const request *r, const mark *
     }
     json_decref(p->sequences);
     p->sequences = sequences_json(decode(s, &truth, m, r->sequences), m, r->sequences);
-    if (r->marked && json_array_append_new(
-                         p->marks, json_pack("{s:I,s:I,s:O?}", "prompt_tokens", (json_int_t)m->prompt_tokens, "ttft_ns",
-                                             (json_int_t)p->prefill_ns, "sequences", p->sequences)) != 0)
+    if (r->marked && add_mark(s, p, r, m, &truth) != 0)
         return kvat_fail(err, KVAT_ERR_NOMEM, "no memory for the answer");
     if (!p->sequences) return kvat_fail(err, KVAT_ERR_NOMEM, "no memory for the answer");
     return s->clock_ns < MAX_CLOCK_NS ? KVAT_OK : kvat_fail(err, KVAT_ERR_INTERNAL, "the virtual clock has run over");

@@ -116,7 +116,7 @@ typedef struct outcome {
 static void run_plain(outcome *out, const int32_t *prompt, int64_t prompt_tokens) {
     kvat_fault fault = {0};
     *out = (outcome){0};
-    kvat_stretch stretch = {prompt_tokens, OUTPUT, 0, out->times, out->ids};
+    kvat_stretch stretch = {prompt_tokens, OUTPUT, 0, out->times, out->ids, 1};
     out->run = (kvat_run){.prompt = prompt, .stretches = &stretch, .n_stretches = 1};
     MUST(kvat_llama_run(&engine, &out->run, &fault));
 }
@@ -154,7 +154,7 @@ static void marks_give_the_tokens_of_separate_runs(void **state) {
     prepare(&settings, 256, 1);
     prompt_of(prompt, 192);
     kvat_stretch stretches[3];
-    for (int i = 0; i < 3; i++) stretches[i] = (kvat_stretch){64 * (i + 1), OUTPUT, 0, times[i], ids[i]};
+    for (int i = 0; i < 3; i++) stretches[i] = (kvat_stretch){64 * (i + 1), OUTPUT, 0, times[i], ids[i], 1};
     kvat_run run = {.prompt = prompt, .stretches = stretches, .n_stretches = 3};
     MUST(kvat_llama_run(&engine, &run, &fault));
     for (int i = 0; i < 3; i++) {
@@ -212,10 +212,10 @@ static void decode_goes_on_from_a_prefill(void **state) {
     prompt_of(prompt, 100);
     run_plain(&whole, prompt, 100);
 
-    kvat_stretch first = {100, 1, 0, times, ids};
+    kvat_stretch first = {100, 1, 0, times, ids, 1};
     kvat_run run = {.prompt = prompt, .stretches = &first, .n_stretches = 1};
     MUST(kvat_llama_run(&engine, &run, &fault));
-    kvat_stretch rest = {0, OUTPUT - 1, 0, times + 1, ids + 1};
+    kvat_stretch rest = {0, OUTPUT - 1, 0, times + 1, ids + 1, 1};
     run = (kvat_run){.stretches = &rest, .n_stretches = 1};
     MUST(kvat_llama_run(&engine, &run, &fault));
     assert_memory_equal(ids, whole.ids, sizeof ids);
@@ -248,7 +248,7 @@ static void a_run_past_its_limit_stops_itself(void **state) {
     load(llama_name);
     prepare(&settings, 4096, 1);
     prompt_of(prompt, 4000);
-    kvat_stretch stretch = {4000, OUTPUT, 0, times, NULL};
+    kvat_stretch stretch = {4000, OUTPUT, 0, times, NULL, 1};
     kvat_run run = {.prompt = prompt, .stretches = &stretch, .n_stretches = 1, .limit_ns = 1};
     MUST(kvat_llama_run(&engine, &run, &fault));
     assert_true(run.timed_out);
@@ -269,7 +269,7 @@ static void a_cancelled_run_says_so(void **state) {
     load(llama_name);
     prepare(&settings, 4096, 1);
     prompt_of(prompt, 4000);
-    kvat_stretch stretch = {4000, OUTPUT, 0, times, NULL};
+    kvat_stretch stretch = {4000, OUTPUT, 0, times, NULL, 1};
     kvat_run run = {.prompt = prompt, .stretches = &stretch, .n_stretches = 1};
     engine.stop = always;
     int failed = kvat_llama_run(&engine, &run, &fault);
@@ -287,7 +287,7 @@ static void what_does_not_fit_is_refused(void **state) {
     load(llama_name);
     prepare(&settings, 256, 1);
     prompt_of(prompt, 300);
-    kvat_stretch stretch = {250, OUTPUT, 0, times, NULL};
+    kvat_stretch stretch = {250, OUTPUT, 0, times, NULL, 1};
     kvat_run run = {.prompt = prompt, .stretches = &stretch, .n_stretches = 1};
     assert_int_equal(kvat_llama_run(&engine, &run, &fault), -1);
     assert_int_equal(fault.kind, KVAT_FAULT_INVALID_SETTING);
@@ -304,7 +304,7 @@ static void a_model_with_a_window_is_cut_back_only_with_the_full_cache(void **st
     load(gemma_name);
     assert_int_equal(llama_model_n_swa(engine.model), 64);
     prompt_of(prompt, 192);
-    kvat_stretch stretches[2] = {{64, OUTPUT, 0, times[0], NULL}, {192, OUTPUT, 0, times[1], NULL}};
+    kvat_stretch stretches[2] = {{64, OUTPUT, 0, times[0], NULL, 1}, {192, OUTPUT, 0, times[1], NULL, 1}};
     kvat_run run = {.prompt = prompt, .stretches = stretches, .n_stretches = 2};
     for (int full = 0; full < 2; full++) {
         kvat_fault fault = {0};
