@@ -68,17 +68,17 @@ static bool export_header(void *user, const kvat_run_record *run) {
 static json_t *timing_json(const kvat_timing *timing) {
     json_t *tokens = json_array();
     for (size_t i = 0; i < timing->n_tokens; i++) cli_json_append(&tokens, json_integer(timing->token_ns[i]));
-    return json_pack("{s:I, s:I, s:I, s:I, s:o}", "cell", (json_int_t)timing->cell, "sequence",
-                     (json_int_t)timing->sequence, "start_ns", (json_int_t)timing->start_ns, "ttft_ns",
-                     (json_int_t)timing->ttft_ns, "token_ns", tokens);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "cell", (json_int_t)timing->cell, "sequence",
+                     (json_int_t)timing->sequence, "burst", (json_int_t)timing->burst, "start_ns",
+                     (json_int_t)timing->start_ns, "ttft_ns", (json_int_t)timing->ttft_ns, "token_ns", tokens);
 }
 
 static json_t *sample_json(const kvat_sample *sample) {
-    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "cell", (json_int_t)sample->cell, "ttft_ns",
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:b}", "cell", (json_int_t)sample->cell, "ttft_ns",
                      (json_int_t)sample->ttft_ns, "ttft_worst_ns", (json_int_t)sample->ttft_worst_ns,
                      "decode_tok_per_s", cli_json_real(sample->decode_tok_per_s), "itl_p50_ns",
                      cli_json_real(sample->itl_p50_ns), "itl_p95_ns", cli_json_real(sample->itl_p95_ns), "itl_p99_ns",
-                     cli_json_real(sample->itl_p99_ns));
+                     cli_json_real(sample->itl_p99_ns), "fitted", (int)sample->fitted);
 }
 
 static json_t *lists_json(const kvat_trial_record *trial) {

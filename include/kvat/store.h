@@ -85,6 +85,7 @@ typedef struct kvat_timing {
     int64_t ttft_ns;
     const int64_t *token_ns; /**< n_tokens clock readings; stored as little-endian int64 blob */
     size_t n_tokens;
+    int64_t burst; /**< 0: after the prefill; later ones repeat it, and their first reading is when they began */
 } kvat_timing;
 
 typedef struct kvat_trial_record {

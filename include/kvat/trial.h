@@ -9,6 +9,7 @@
 #ifndef KVAT_TRIAL_H
 #define KVAT_TRIAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -50,6 +51,7 @@ typedef struct kvat_sample {
     double decode_tok_per_s; /**< summed over sequences; (tokens − 1) ÷ (last − first) each */
     /** Of the gaps between tokens, linear between order statistics (type 7). */
     double itl_p50_ns, itl_p95_ns, itl_p99_ns;
+    bool fitted; /**< decode_tok_per_s follows from bursts shorter than the cell's output (docs/measurement.md) */
 } kvat_sample;
 
 /** Log metrics of a run, weighted over cells: natural logarithms of seconds, tokens/s and bytes. */

@@ -93,7 +93,7 @@ static int64_t *add_timing(kvat__measurement *m, size_t cell, int64_t sequence, 
     int64_t *tokens = malloc((n ? n : 1) * sizeof *tokens);
     if (!tokens) return NULL;
     m->token_ns[m->n_timings] = tokens;
-    m->timings[m->n_timings++] = (kvat_timing){cell, sequence, start_ns, ttft_ns, tokens, n};
+    m->timings[m->n_timings++] = (kvat_timing){cell, sequence, start_ns, ttft_ns, tokens, n, 0};
     return tokens;
 }
 

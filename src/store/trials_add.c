@@ -82,7 +82,7 @@ static kvat_status insert_samples(kvat_store *store, int64_t id, const kvat_tria
     kvat_status status =
         kvat__query_open(&query, store,
                          "INSERT INTO sample (trial, cell, ttft_ns, ttft_worst_ns, decode_tok_per_s, itl_p50_ns, "
-                         "itl_p95_ns, itl_p99_ns) VALUES (?,?,?,?,?,?,?,?)",
+                         "itl_p95_ns, itl_p99_ns, fitted) VALUES (?,?,?,?,?,?,?,?,?)",
                          adding, err);
     for (size_t i = 0; i < trial->n_samples && status == KVAT_OK; i++) {
         const kvat_sample *sample = &trial->samples[i];
@@ -94,6 +94,7 @@ static kvat_status insert_samples(kvat_store *store, int64_t id, const kvat_tria
         kvat__query_real(&query, sample->itl_p50_ns);
         kvat__query_real(&query, sample->itl_p95_ns);
         kvat__query_real(&query, sample->itl_p99_ns);
+        kvat__query_int(&query, sample->fitted);
         status = kvat__query_run(&query, err);
     }
     kvat__query_close(&query);
@@ -107,6 +108,7 @@ static kvat_status insert_timing(kvat__query *query, int64_t id, const kvat_timi
     kvat__query_int(query, id);
     kvat__query_int(query, (int64_t)timing->cell);
     kvat__query_int(query, timing->sequence);
+    kvat__query_int(query, timing->burst);
     kvat__query_int(query, timing->start_ns);
     kvat__query_int(query, timing->ttft_ns);
     kvat__query_blob(query, encoded, timing->n_tokens * sizeof *encoded);
@@ -118,8 +120,9 @@ static kvat_status insert_timing(kvat__query *query, int64_t id, const kvat_timi
 static kvat_status insert_timings(kvat_store *store, int64_t id, const kvat_trial_record *trial, kvat_error *err) {
     kvat__query query;
     kvat_status status = kvat__query_open(
-        &query, store, "INSERT INTO timing (trial, cell, sequence, start_ns, ttft_ns, token_ns) VALUES (?,?,?,?,?,?)",
-        adding, err);
+        &query, store,
+        "INSERT INTO timing (trial, cell, sequence, burst, start_ns, ttft_ns, token_ns) VALUES (?,?,?,?,?,?,?)", adding,
+        err);
     for (size_t i = 0; i < trial->n_timings && status == KVAT_OK; i++)
         status = insert_timing(&query, id, &trial->timings[i], err);
     kvat__query_close(&query);

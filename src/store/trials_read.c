@@ -47,12 +47,12 @@ static kvat_status reader_open(reader *r, kvat_store *store, int64_t run, bool t
     if (status == KVAT_OK)
         status = kvat__query_open(&r->samples, store,
                                   "SELECT cell, ttft_ns, ttft_worst_ns, decode_tok_per_s, itl_p50_ns, itl_p95_ns, "
-                                  "itl_p99_ns FROM sample WHERE trial = ? ORDER BY cell",
+                                  "itl_p99_ns, fitted FROM sample WHERE trial = ? ORDER BY cell",
                                   reading, err);
     if (status == KVAT_OK && timings)
         status = kvat__query_open(&r->timings, store,
-                                  "SELECT cell, sequence, start_ns, ttft_ns, token_ns FROM timing WHERE trial = ? "
-                                  "ORDER BY cell, sequence",
+                                  "SELECT cell, sequence, start_ns, ttft_ns, token_ns, burst FROM timing WHERE "
+                                  "trial = ? ORDER BY cell, burst, sequence",
                                   reading, err);
     if (status == KVAT_OK) kvat__query_int(&r->trials, run);
     return status;
@@ -129,7 +129,8 @@ static kvat_sample read_sample(const kvat__query *q) {
                          .decode_tok_per_s = sqlite3_column_double(q->statement, 3),
                          .itl_p50_ns = sqlite3_column_double(q->statement, 4),
                          .itl_p95_ns = sqlite3_column_double(q->statement, 5),
-                         .itl_p99_ns = sqlite3_column_double(q->statement, 6)};
+                         .itl_p99_ns = sqlite3_column_double(q->statement, 6),
+                         .fitted = kvat__query_get_int(q, 7) != 0};
 }
 
 static void rewind_to(kvat__query *query, int64_t trial) {
@@ -184,7 +185,8 @@ static kvat_status read_timings(reader *r, kvat_error *err) {
         *timing = (kvat_timing){.cell = take_size(&r->timings, 0),
                                 .sequence = kvat__query_get_int(&r->timings, 1),
                                 .start_ns = kvat__query_get_int(&r->timings, 2),
-                                .ttft_ns = kvat__query_get_int(&r->timings, 3)};
+                                .ttft_ns = kvat__query_get_int(&r->timings, 3),
+                                .burst = kvat__query_get_int(&r->timings, 5)};
         status = decode_tokens(&r->tokens[at], &timing->n_tokens, &r->timings, 4, err);
         if (status != KVAT_OK) break;
         timing->token_ns = r->tokens[at];

@@ -80,8 +80,8 @@ static void impossible_times_are_refused(void **state) {
 
 static void sequences_merge_to_means_sums_and_worst(void **state) {
     (void)state;
-    kvat_sample into = {0, 100, 100, 10, 1, 2, 3};
-    const kvat_sample second = {0, 200, 200, 20, 3, 4, 5}, third = {0, 60, 60, 30, 5, 6, 10};
+    kvat_sample into = {0, 100, 100, 10, 1, 2, 3, false};
+    const kvat_sample second = {0, 200, 200, 20, 3, 4, 5, false}, third = {0, 60, 60, 30, 5, 6, 10, false};
     kvat_sample_merge(&into, &second, 1);
     assert_int_equal(into.ttft_ns, 150);
     kvat_sample_merge(&into, &third, 2);
