@@ -69,11 +69,12 @@ typedef struct kvat_tune_request {
     /** Folder of remembered winners (kvat_winner_read()); "" to ask and remember nothing. NULL: `kvat/winners` in the
      * user's state folder, and of a virtual clock nothing, since a simulated machine is not the user's. */
     const char *winners;
+    bool whole_outputs; /**< decode every output to its end in the search, too; else long ones are fitted from bursts */
 } kvat_tune_request;
 #define KVAT_TUNE_REQUEST_INIT                                                                                         \
     {                                                                                                                  \
         NULL, NULL, NULL, KVAT_PROFILE_OVERRIDES_INIT, NULL, 0, NULL, 0, false, false, 0, 0, 0, 0, 0, 0, 0, 0, NULL,   \
-            NULL, false, false, false, NULL, NULL                                                                      \
+            NULL, false, false, false, NULL, NULL, false                                                               \
     }
 
 typedef enum kvat_event_kind {

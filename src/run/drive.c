@@ -11,6 +11,11 @@
 #define GIVEN_UP_SHARE     5       /* load is judged while no more than one step in so many was given up */
 #define CONFIRM_REPETITION 1000000 /* prompts of a confirmation differ from all of the search's */
 
+typedef struct scores {
+    double *items;
+    size_t n, capacity;
+} scores;
+
 struct kvat__drive {
     const kvat__job *job;
     kvat_search *search;
@@ -26,8 +31,9 @@ struct kvat__drive {
     size_t trials, failed, voided, searched;
     size_t steps, given_up, confirm_given_up; /* told; of these, disturbed in every attempt */
     int64_t elapsed_ns, cost_ns, default_run_ns;
-    double *default_scores;
-    size_t n_default_scores, default_capacity;
+    int64_t searched_cost_ns;
+    kvat__fidelity fidelity; /* known from the first clean run of the search on */
+    scores default_scores, default_confirm_scores;
     kvat_confirm_options confirm_options;
 };
 
@@ -83,21 +89,29 @@ void kvat__drive_free(kvat__drive *drive) {
     kvat_search_free(drive->search);
     kvat_confirm_free(drive->confirm);
     free(drive->configs);
-    free(drive->default_scores);
+    free(drive->default_scores.items);
+    free(drive->default_confirm_scores.items);
     free(drive);
 }
 
 /* ---- budget ---- */
 
+/** Of a trial; where the confirmation decodes more than the search, of a trial of the search. */
 static int64_t mean_cost(const kvat__drive *drive) {
+    if (drive->job->burst_tokens > 0 && drive->searched > 0) return drive->searched_cost_ns / (int64_t)drive->searched;
     return drive->trials ? drive->cost_ns / (int64_t)drive->trials : 0;
 }
 
-/** What the search may use: the rest is kept for the confirmation, at most two fifths of the budget. */
+static int64_t confirm_cost(const kvat__drive *drive) {
+    return drive->fidelity.confirm_cost_ns > 0 ? drive->fidelity.confirm_cost_ns : mean_cost(drive);
+}
+
+/** What the search may use: the rest is kept for the confirmation, at most two fifths of the budget, or three where its
+ * runs decode more. */
 static int64_t search_budget(const kvat__drive *drive) {
-    int64_t budget = drive->job->budget_ns;
-    int64_t reserve = mean_cost(drive) * (int64_t)(2 * drive->confirm_options.min_pairs);
-    if (reserve > budget / 5 * 2) reserve = budget / 5 * 2;
+    int64_t budget = drive->job->budget_ns, most = budget / 5 * (drive->job->burst_tokens > 0 ? 3 : 2);
+    int64_t pairs = (int64_t)drive->confirm_options.min_pairs;
+    int64_t reserve = confirm_cost(drive) > most / (2 * pairs) ? most : confirm_cost(drive) * 2 * pairs;
     return budget - reserve;
 }
 
@@ -119,7 +133,9 @@ int64_t kvat__drive_run_limit_ns(const kvat__drive *drive) {
     if (drive->default_run_ns > 0) {
         bool confirming = drive->has_step && drive->step.phase == KVAT_PHASE_CONFIRM;
         bool reference = drive->has_step && drive->step.config == 0;
-        int64_t limit = (confirming || reference ? 10 : 3) * drive->default_run_ns; /* what ran before will run again */
+        int64_t expected_ns = confirming ? drive->fidelity.confirm_run_ns : drive->fidelity.search_run_ns;
+        if (expected_ns < drive->default_run_ns) expected_ns = drive->default_run_ns;
+        int64_t limit = (confirming || reference ? 10 : 3) * expected_ns; /* what ran before will run again */
         return limit > 2 * KVAT_NS_PER_S ? limit : 2 * KVAT_NS_PER_S;
     }
     int64_t half = drive->job->budget_ns / 2;
@@ -147,7 +163,9 @@ static kvat_status next_of_search(kvat__drive *drive, kvat_error *err) {
                                .block = trials[0].block,
                                .chunk = trials[0].chunk,
                                .fresh_process = trials[0].fresh_process,
-                               .repetition = trials[0].chunk};
+                               .repetition = trials[0].chunk,
+                               .burst_tokens = drive->job->burst_tokens,
+                               .burst_repeats = drive->fidelity.burst_repeats};
     return KVAT_OK;
 }
 
@@ -189,7 +207,8 @@ static void next_of_confirmation(kvat__drive *drive) {
                                .block = drive->side.pair,
                                .chunk = (size_t)drive->side.side,
                                .fresh_process = drive->side.fresh_process,
-                               .repetition = CONFIRM_REPETITION + drive->side.pair};
+                               .repetition = CONFIRM_REPETITION + drive->side.pair,
+                               .plain = drive->job->burst_tokens > 0 && kvat__plain_is_cheap(drive->job->profile)};
     drive->has_step = true;
 }
 
@@ -241,17 +260,21 @@ static kvat_search_fate fate_of(kvat_trial_status status) {
     }
 }
 
+static kvat_status add_score(scores *list, double score, kvat_error *err) {
+    if (list->n == list->capacity) {
+        size_t capacity = list->capacity ? 2 * list->capacity : 8;
+        double *items = realloc(list->items, capacity * sizeof *items);
+        if (!items) return nomem(err);
+        list->items = items;
+        list->capacity = capacity;
+    }
+    list->items[list->n++] = score;
+    return KVAT_OK;
+}
+
 static kvat_status note_default(kvat__drive *drive, const kvat_trial_record *record, double score, kvat_error *err) {
     if (record->run_ns > drive->default_run_ns) drive->default_run_ns = record->run_ns;
-    if (drive->n_default_scores == drive->default_capacity) {
-        size_t capacity = drive->default_capacity ? 2 * drive->default_capacity : 8;
-        double *scores = realloc(drive->default_scores, capacity * sizeof *scores);
-        if (!scores) return nomem(err);
-        drive->default_scores = scores;
-        drive->default_capacity = capacity;
-    }
-    drive->default_scores[drive->n_default_scores++] = score;
-    return KVAT_OK;
+    return add_score(&drive->default_scores, score, err);
 }
 
 static kvat_status tell_search(kvat__drive *drive, const kvat_trial_record *record, double score,
@@ -270,6 +293,8 @@ static kvat_status tell_search(kvat__drive *drive, const kvat_trial_record *reco
     kvat_status status = kvat_search_tell(drive->search, &result, err);
     if (status != KVAT_OK) return status;
     drive->searched++;
+    drive->searched_cost_ns += record->cost_ns;
+    if (drive->fidelity.burst_repeats == 0) drive->fidelity = kvat__fidelity_of(drive->job, record);
     bool is_default = record->config == 0 && !drive->job->default_dropped;
     return is_default && result.fate == KVAT_FATE_OK ? note_default(drive, record, score, err) : KVAT_OK;
 }
@@ -318,6 +343,9 @@ kvat_status kvat__drive_tell(kvat__drive *drive, const kvat_trial_record *record
     if (drive->step.phase == KVAT_PHASE_CONFIRM && record->status == KVAT_TRIAL_VOIDED) return KVAT_OK;
     if (drive->step.phase == KVAT_PHASE_SEARCH) return tell_search(drive, record, score, &parts, err);
     const double ln_part[3] = {parts.ln_ttft, parts.ln_decode, parts.ln_peak};
+    bool is_default = ok && record->config == 0 && !drive->job->default_dropped;
+    if (is_default) status = add_score(&drive->default_confirm_scores, score, err);
+    if (status != KVAT_OK) return status;
     return kvat_confirm_tell(drive->confirm, &drive->side, ok, score, ln_part, err);
 }
 
@@ -346,10 +374,13 @@ kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_err
                              .mean_cost_ns = mean_cost(drive),
                              .pairs_min = drive->confirm_options.min_pairs,
                              .pairs_max = drive->confirm_options.max_pairs,
-                             .default_score = NAN};
-    if (drive->n_default_scores) view.default_score = kvat_median(drive->default_scores, drive->n_default_scores);
+                             .confirm_cost_ns = confirm_cost(drive)};
     if (drive->confirm) view.confirmation = kvat_confirm_answer_get(drive->confirm);
-    if (drive->n_default_scores && isnan(view.default_score)) return nomem(err); /* a median needs room to sort in */
+    view.default_score = kvat_median(drive->default_scores.items, drive->default_scores.n);
+    if (drive->default_scores.n && isnan(view.default_score)) return nomem(err); /* a median needs room to sort in */
+    const scores *confirmed = drive->job->burst_tokens > 0 ? &drive->default_confirm_scores : &drive->default_scores;
+    view.default_confirm_score = confirmed->n ? kvat_median(confirmed->items, confirmed->n) : view.default_score;
+    if (confirmed->n && isnan(view.default_confirm_score)) return nomem(err);
     view.outlook = kvat_search_outlook_get(drive->search);
     kvat_status status = kvat_search_answer_get(&view.answer, drive->search, err);
     if (status == KVAT_OK) *out = view;

@@ -283,6 +283,8 @@ kvat_status kvat__job_read_facts(kvat__job *job, kvat_error *err) {
     job->virtual_clock = clock && strcmp(clock, "virtual") == 0;
     job->marks = has_word(json_object_get(job->hello, "capabilities"), "marks") &&
                  !json_is_false(json_object_get(model, "marks"));
+    job->repeats = job->marks && has_word(json_object_get(job->hello, "capabilities"), "repeats");
+    job->burst_tokens = int_of(job->request, "burst_tokens", 0);
     job->synthetic = json_is_true(json_object_get(model, "synthetic"));
     kvat_status status = take_tokens(job, model, err);
     if (status != KVAT_OK) return status;
@@ -401,6 +403,9 @@ static kvat_status request_json(kvat__job *job, const kvat_tune_request *request
         status = nomem(err);
     if (status == KVAT_OK && job->profile->left_out > 0 &&
         json_object_set_new(job->request, "cells_left_out", json_integer((json_int_t)job->profile->left_out)) != 0)
+        status = nomem(err);
+    if (status == KVAT_OK && kvat__profile_is_long(job->profile) && !request->whole_outputs &&
+        json_object_set_new(job->request, "burst_tokens", json_integer(KVAT__BURST_TOKENS)) != 0)
         status = nomem(err);
     if (status == KVAT_OK) status = kvat__hash_prompts(job->request, job->profile, err);
     if (status == KVAT_OK) status = hash_launch(job->request, request->launch, err);

@@ -219,9 +219,16 @@ static kvat_status run_once(trial *t, const kvat__cell_group *group, const kvat_
     const kvat__mark *last = &marks[n_marks - 1];
     json_t *params = run_params(t, group, last->prompt_tokens, last->output_tokens);
     json_t *list = with_marks ? json_array() : NULL;
-    for (size_t i = 0; list && i < n_marks; i++)
-        json_array_append_new(list, json_pack("{s:I, s:I}", "prompt_tokens", (json_int_t)marks[i].prompt_tokens,
-                                              "output_tokens", (json_int_t)marks[i].output_tokens));
+    for (size_t i = 0; list && i < n_marks; i++) {
+        json_t *mark = json_pack("{s:I, s:I}", "prompt_tokens", (json_int_t)marks[i].prompt_tokens, "output_tokens",
+                                 (json_int_t)marks[i].output_tokens);
+        if (mark && marks[i].repeats > 1 &&
+            json_object_set_new(mark, "repeats", json_integer((json_int_t)marks[i].repeats)) != 0) {
+            json_decref(mark);
+            mark = NULL;
+        }
+        json_array_append_new(list, mark); /* without memory the list stays too short */
+    }
     if (list && (!params || json_array_size(list) != n_marks || json_object_set(params, "marks", list) != 0)) {
         json_decref(params);
         params = NULL;
@@ -248,16 +255,28 @@ static kvat_status run_once(trial *t, const kvat__cell_group *group, const kvat_
     return status;
 }
 
+/** No more of each output than the step wants decoded, and that as often as it wants. */
+static void shorten(kvat__mark *marks, size_t n, const trial *t) {
+    const kvat__step *step = t->step;
+    for (size_t i = 0; i < n && step->burst_tokens > 0; i++) {
+        if (marks[i].output_tokens > step->burst_tokens) marks[i].output_tokens = step->burst_tokens;
+        if (t->job->repeats && !step->plain) marks[i].repeats = step->burst_repeats;
+    }
+}
+
 static kvat_status run_depths(trial *t, const kvat__cell_group *group, kvat_error *err) {
     kvat__mark *marks = calloc(group->count, sizeof *marks);
     if (!marks) return nomem(err);
-    size_t n = kvat__marks_of(marks, t->job->profile, group);
+    size_t n = kvat__marks_of(marks, t->job->profile, group), first = t->m->n_timings;
     kvat_status status = KVAT_OK;
-    if (t->job->marks && n > 1) {
+    shorten(marks, n, t);
+    if (t->job->marks && !t->step->plain && (n > 1 || marks[0].repeats > 1)) {
         status = run_once(t, group, marks, n, true, err);
     } else {
         for (size_t i = 0; i < n && going(t, status); i++) status = run_once(t, group, &marks[i], 1, false, err);
     }
+    if (going(t, status) && t->step->burst_tokens > 0)
+        t->m->record.status = kvat__fit_samples(t->m, t->job->profile, group, first);
     free(marks);
     return status;
 }

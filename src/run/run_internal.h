@@ -25,8 +25,9 @@ typedef struct kvat__job {
     int64_t *forecast_bytes; /**< one a configuration, 0 unknown */
     size_t incumbent;        /**< configuration that an earlier run found best (note.incumbent), SIZE_MAX none here */
     bool default_dropped;    /**< configuration 0 is not the engine's default: that one cannot fit */
-    bool virtual_clock, marks;
+    bool virtual_clock, marks, repeats;
     bool synthetic;
+    int64_t burst_tokens; /**< outputs longer than this are fitted from bursts in the search; 0: none is */
     int64_t token_low, token_high;
     int64_t context_tokens; /**< of the largest cell; a `prepare` for B sequences asks for B times that of its cells */
     double delta, p_good;
@@ -76,7 +77,10 @@ typedef struct kvat__step {
     size_t config;
     size_t block, chunk; /**< search: as proposed; confirm: pair and side */
     bool fresh_process;
-    uint64_t repetition; /**< prompts are equal within one, different between */
+    uint64_t repetition;   /**< prompts are equal within one, different between */
+    int64_t burst_tokens;  /**< most tokens that a depth is decoded for, longer outputs are fitted; 0: all of them */
+    int64_t burst_repeats; /**< bursts at each depth, where the worker can; 0 is 1 */
+    bool plain;            /**< each depth by a run of its own, its prompt read in anew */
 } kvat__step;
 
 typedef struct kvat__drive kvat__drive;
@@ -108,7 +112,10 @@ typedef struct kvat__drive_view {
     size_t reference_config; /**< what it was confirmed against; SIZE_MAX none */
     size_t trials, failed, voided;
     int64_t elapsed_ns, mean_cost_ns;
-    double default_score; /**< median s of the default, NaN before it ran */
+    int64_t confirm_cost_ns; /**< of one run of the confirmation, as far as it can be foretold */
+    double default_score;    /**< median s of the default, NaN before it ran */
+    /** The same of the default's confirmation runs where only those decode whole outputs, else default_score. */
+    double default_confirm_score;
     size_t pairs_min, pairs_max;
 } kvat__drive_view;
 kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_error *err);
@@ -193,17 +200,41 @@ typedef struct kvat__cell_group {
 } kvat__cell_group;
 size_t kvat__cell_groups(kvat__cell_group *groups, const kvat_profile *profile); /**< `groups` has n_cells places */
 
-/** One depth of a group: the prompt length and the longest output asked at it. */
+/** One depth of a group: the prompt length, the longest output asked at it, and how often (0 is once). */
 typedef struct kvat__mark {
-    int64_t prompt_tokens, output_tokens;
+    int64_t prompt_tokens, output_tokens, repeats;
 } kvat__mark;
 size_t kvat__marks_of(kvat__mark *marks, const kvat_profile *profile, const kvat__cell_group *group);
 
 /** Reads one depth's token times from a `run` result (with or without marks) into `m`, checking counts and order.
- * Returns the status of the trial: KVAT_TRIAL_OK or INVALID/PROTOCOL_ERROR with m->detail. */
+ * Returns the status of the trial: KVAT_TRIAL_OK or INVALID/PROTOCOL_ERROR with m->detail. Cells whose output was
+ * decoded whole have their sample then. */
 kvat_trial_status kvat__read_run(kvat__measurement *m, const json_t *result, const kvat_profile *profile,
                                  const kvat__cell_group *group, const kvat__mark *marks, size_t n_marks,
                                  bool with_marks, int64_t *run_ns);
+
+/** Samples of the group's cells whose output is longer than what was decoded, from its bursts: timings `first` on. */
+kvat_trial_status kvat__fit_samples(kvat__measurement *m, const kvat_profile *profile, const kvat__cell_group *group,
+                                    size_t first);
+
+/* ---- fidelity.c: how much of a workload a run decodes, and what runs of either kind will take ---- */
+
+#define KVAT__BURST_TOKENS 32
+#define KVAT__MOST_REPEATS 3
+
+/** What the first clean run of the search says of those to come. All 0 before it, and where nothing is shortened. */
+typedef struct kvat__fidelity {
+    int64_t burst_repeats;
+    int64_t search_run_ns, confirm_run_ns, confirm_cost_ns;
+} kvat__fidelity;
+
+/** Whether some output of the profile is longer than a burst. */
+bool kvat__profile_is_long(const kvat_profile *profile);
+/** Whether reading in every prompt by itself takes less than twice the tokens of one pass. */
+bool kvat__plain_is_cheap(const kvat_profile *profile);
+kvat__fidelity kvat__fidelity_of(const kvat__job *job, const kvat_trial_record *clean);
+/** What a run with these samples would take that decodes every output whole: what it took, where it did. */
+int64_t kvat__whole_run_ns(const kvat_profile *profile, const kvat_trial_record *record);
 
 /* ---- replay.c: stored trials told to a drive ---- */
 /** Feeds stored records (from kvat_store_each_trial) to a drive; `each` (or NULL) sees every told record with the drive

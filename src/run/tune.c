@@ -67,7 +67,8 @@ static void put_figures(kvat_event *event, const tuning *t, const kvat_trial_rec
     double score;
     kvat_score_parts parts;
     if (kvat__record_score(&score, &parts, t->job->profile, record, NULL) != KVAT_OK) return;
-    event->score = kvat__relative_score(score, view->default_score);
+    bool confirming = record->phase == KVAT_PHASE_CONFIRM;
+    event->score = kvat__relative_score(score, confirming ? view->default_confirm_score : view->default_score);
     event->ttft_s = exp(parts.ln_ttft);
     event->decode_tok_per_s = exp(parts.ln_decode);
     event->peak_bytes = record->peak_bytes;
@@ -75,11 +76,11 @@ static void put_figures(kvat_event *event, const tuning *t, const kvat_trial_rec
 
 static void put_remaining(kvat_event *event, const kvat__drive_view *view, int64_t budget_ns) {
     int64_t mean = view->mean_cost_ns, left = budget_ns - view->elapsed_ns;
-    int64_t confirm = 8 * mean;
+    int64_t confirm = 8 * view->confirm_cost_ns;
     event->remaining_low_ns = (int64_t)view->outlook.likely * mean + confirm;
     event->remaining_high_ns = (int64_t)view->outlook.firm * mean + 2 * confirm;
     if (view->search_done) {
-        int64_t most = 2 * (int64_t)(view->pairs_max - view->confirmation.pairs) * mean;
+        int64_t most = 2 * (int64_t)(view->pairs_max - view->confirmation.pairs) * view->confirm_cost_ns;
         event->remaining_low_ns = 0;
         event->remaining_high_ns = most;
     }
