@@ -26,9 +26,12 @@ extern "C" {
 typedef struct kvat_cell_figures {
     size_t cell;
     kvat_interval ttft_s;
-    kvat_interval decode_tok_per_s;
+    kvat_interval decode_tok_per_s; /**< of the runs that decoded the output to its end, if any did */
+    bool decode_fitted;             /**< none did: it follows from shorter bursts */
+    /** Of fitted runs, if there are any. Every configuration has these, so that it alone is held against another's. */
+    double compared_decode_tok_per_s;
     double prefill_tok_per_s;
-    double itl_p50_s, itl_p95_s, itl_p99_s;
+    double itl_p50_s, itl_p95_s, itl_p99_s; /**< of the same runs as decode_tok_per_s */
     /* as if this cell were the whole workload (cells.h): differences of the score s; NaN where not compared */
     kvat_interval gain; /**< over the default; ends only of the workload's winner and of the best here */
     kvat_interval loss; /**< behind the best that may win here, ≥ 0; ends as of `gain` */
@@ -49,6 +52,8 @@ typedef struct kvat_entry {
     double score; /**< 100·exp(gain): the default is 100 */
     kvat_interval score_interval;
     double ttft_s, decode_tok_per_s;              /**< geometric means over cells, by weight, of the medians */
+    double compared_decode_tok_per_s;             /**< the same of the cells' */
+    bool decode_fitted;                           /**< of some cell */
     int64_t peak_bytes;                           /**< median */
     int64_t model_bytes, kv_bytes, compute_bytes; /**< engine's breakdown of the last clean run */
     int64_t forecast_bytes;

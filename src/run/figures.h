@@ -8,9 +8,10 @@
 typedef struct kvat__entry_figures {
     size_t clean, capacity, n_cells;
     double *ttft_s, *decode, *p50_s, *p95_s, *p99_s; /**< capacity × n_cells each, row = run */
+    bool *fitted;                                    /**< the same: the decode rate follows from shorter bursts */
     double *peak_bytes;                              /**< capacity */
     int64_t model_bytes, kv_bytes, compute_bytes;
-    int64_t once_ns, run_ns; /**< sums over clean runs: prepare and warm-up; measured part */
+    int64_t once_ns, run_ns; /**< sums over clean runs: prepare and warm-up; measured part, outputs decoded whole */
     size_t failures[KVAT_TRIAL_STATUS_COUNT];
     char *failure;
 } kvat__entry_figures;

@@ -42,6 +42,7 @@ static kvat_status make_entry(kvat_entry *entry, const kvat__job *job, const kva
                           .score_interval = {NAN, NAN, NAN},
                           .ttft_s = NAN,
                           .decode_tok_per_s = NAN,
+                          .compared_decode_tok_per_s = NAN,
                           .jitter = NAN,
                           .worst_loss = {NAN, NAN, NAN},
                           .p_least = NAN,
@@ -86,7 +87,7 @@ kvat_status kvat__outcome_make_entries(kvat_outcome *o, const kvat__job *job, co
 /** Score of an entry's medians, s of trial.h. NaN when never measured. */
 static double median_score(const kvat_entry *entry, const kvat_profile *p) {
     if (!entry->cells || entry->peak_bytes <= 0) return NAN;
-    return -p->weight_ttft * log(entry->ttft_s) + p->weight_decode * log(entry->decode_tok_per_s) -
+    return -p->weight_ttft * log(entry->ttft_s) + p->weight_decode * log(entry->compared_decode_tok_per_s) -
            p->weight_memory * log((double)entry->peak_bytes);
 }
 

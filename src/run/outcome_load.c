@@ -118,11 +118,14 @@ static void gather(void *user, const kvat_trial_record *record, kvat__drive *dri
     if (g->status == KVAT_OK) g->status = add_point(g, record, drive);
 }
 
-static void finish_race(kvat_outcome *o, double default_score) {
-    double origin = default_score;
+/** Each is relative to what the default scored in runs of its own kind. */
+static void finish_race(kvat_outcome *o, double default_score, double default_confirm_score) {
+    double origin = default_score, confirm_origin = default_confirm_score;
     for (size_t i = 0; i < o->n_race; i++) { /* without a default, relative to the first that worked */
-        if (isnan(origin) && !isnan(o->race[i].score)) origin = o->race[i].score;
-        if (!isnan(o->race[i].score)) o->race[i].score = kvat__relative_score(o->race[i].score, origin);
+        kvat_race_point *point = &o->race[i];
+        if (isnan(point->score)) continue;
+        if (isnan(origin)) origin = confirm_origin = point->score;
+        point->score = kvat__relative_score(point->score, point->confirming ? confirm_origin : origin);
     }
 }
 
@@ -281,7 +284,7 @@ static kvat_status conclude(kvat_outcome *o, gathering *g, kvat__drive *drive, k
     status = kvat__outcome_decide(o, &view, err);
     if (status == KVAT_OK) status = kvat__outcome_judge_incumbent(o, g->job, &view, err);
     if (status != KVAT_OK) return status;
-    finish_race(o, view.default_score);
+    finish_race(o, view.default_score, view.default_confirm_score);
     o->measured_ns = g->measured_ns;
     o->grid_ratio = grid_ratio(g, o->elapsed_ns);
     o->mixed_sources = g->mixed_sources;
