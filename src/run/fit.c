@@ -12,11 +12,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define LUMP_SHARE  0.1   /* a gap under this share of the level is none: its token came with the one before */
-#define LUMPY_GAPS  0.25  /* with so many such gaps the tokens came in lumps, of which only the mean says anything */
-#define SLOPE_DOUBT 0.005 /* most that a slope within bursts may be in doubt, as a share of the level at its farthest  \
-                           */
-#define DOUBT 2.0         /* standard errors */
+#define LUMP_SHARE 0.1  /* a gap under this share of the level is none: its token came with the one before */
+#define LUMPY_GAPS 0.25 /* with so many such gaps the tokens came in lumps, of which only the mean says anything */
+#define SLOPE_DOUBT                                                                                                    \
+    0.005         /* most that a slope within bursts may be in doubt, as a share of the level at its farthest          \
+                   */
+#define DOUBT 2.0 /* standard errors */
 
 static kvat_status nomem(kvat_error *err) {
     return kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate the fit of decode times");
@@ -93,7 +94,7 @@ static void slope_within_bursts(kvat__decode_fit *fit, scratch *s, const kvat__b
     const double doubt_ns = DOUBT * sqrt(squares) / (double)n * farthest_tokens;
     const bool known = doubt_ns <= SLOPE_DOUBT * fit->levels[0].gap_ns;
     fit->slope_ns = possible_slope(fit, known ? slope : 0);
-    fit->reach_tokens = farthest_tokens;
+    fit->reach_tokens = INFINITY; /* it was judged by how far it has to lead */
 }
 
 /** Levels of all bursts into `all`, joined by depth into fit->levels. */

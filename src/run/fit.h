@@ -22,7 +22,8 @@ typedef struct kvat__decode_fit {
     kvat__depth_level *levels; /**< one a depth, ascending */
     size_t n_levels;
     double slope_ns;     /**< by how much the time per token grows with every token of depth; ≥ 0 */
-    double reach_tokens; /**< how far from a level the slope is followed: no farther than the depths lie apart */
+    double reach_tokens; /**< how far from a level the slope is followed: of several depths no farther than they lie
+                            apart */
 } kvat__decode_fit;
 
 /** `bursts` are in order of prompt_tokens, those of one depth beside each other. `farthest_tokens`: how far from its

@@ -85,15 +85,17 @@ static const int64_t some_tokens[] = {812000000, 840000000, INT64_C(0x0102030405
 static const kvat_timing some_timings[] = {
     {.cell = 0, .sequence = 0, .start_ns = 1000, .ttft_ns = 811999000, .token_ns = some_tokens, .n_tokens = 3},
     {.cell = 0, .sequence = 1, .start_ns = 1000, .ttft_ns = 5, .token_ns = some_tokens, .n_tokens = 1},
-    {.cell = 1, .sequence = 0, .start_ns = 7, .ttft_ns = 9}};
-static const kvat_sample some_samples[] = {{.cell = 0,
-                                            .ttft_ns = 811999000,
-                                            .ttft_worst_ns = 812999000,
-                                            .decode_tok_per_s = 35.625,
-                                            .itl_p50_ns = 28e6,
-                                            .itl_p95_ns = 29e6,
-                                            .itl_p99_ns = 30e6},
-                                           {.cell = 1, .ttft_ns = 1, .ttft_worst_ns = 2, .decode_tok_per_s = 0.1}};
+    {.cell = 1, .sequence = 0, .start_ns = 7, .ttft_ns = 9},
+    {.cell = 1, .sequence = 0, .start_ns = 8, .ttft_ns = 10, .token_ns = some_tokens, .n_tokens = 2, .burst = 2}};
+static const kvat_sample some_samples[] = {
+    {.cell = 0,
+     .ttft_ns = 811999000,
+     .ttft_worst_ns = 812999000,
+     .decode_tok_per_s = 35.625,
+     .itl_p50_ns = 28e6,
+     .itl_p95_ns = 29e6,
+     .itl_p99_ns = 30e6},
+    {.cell = 1, .ttft_ns = 1, .ttft_worst_ns = 2, .decode_tok_per_s = 0.1, .fitted = true}};
 
 /* Every number differs, so that a swapped column shows. */
 UNUSED static const kvat_trial_record some_trial = {.run = 1,
@@ -123,7 +125,7 @@ UNUSED static const kvat_trial_record some_trial = {.run = 1,
                                                     .loaded_ns = 119,
                                                     .activity_json = "{\"activity\":1}",
                                                     .timings = some_timings,
-                                                    .n_timings = 3,
+                                                    .n_timings = 4,
                                                     .samples = some_samples,
                                                     .n_samples = 2};
 

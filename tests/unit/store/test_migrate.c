@@ -84,6 +84,51 @@ static void the_shipped_steps_lead_to_their_number(void **state) {
     kvat_store_close(store);
 }
 
+/* What the first version wrote: one trial, whose cell 0 was decoded by two sequences. */
+static void write_first_version(void) {
+    const kvat__schema first = {kvat__migrations, 1};
+    kvat_store *store = NULL;
+    assert_ok(kvat__store_open_with(&store, "kvat.db", KVAT_STORE_WRITE, &first, err));
+    add_run(store);
+    assert_ok(kvat__sql_exec(
+        store,
+        "INSERT INTO trial VALUES (1,1,'search',0,0,0,0,0,'ok','',9,'VmHWM',0,0,0,0,0,0,0,0,0,0,0,'{}','{}',0,'{}');"
+        "INSERT INTO sample VALUES (1,0,5,6,0.5,1.0,2.0,3.0);"
+        "INSERT INTO timing VALUES (1,1,0,0,7,5,x'0500000000000000'), (2,1,0,1,7,5,x'0600000000000000');",
+        "write what an older kvat wrote", err));
+    kvat_store_close(store);
+}
+
+static bool is_as_first_written(void *user, const kvat_trial_record *trial) {
+    ++*(int *)user;
+    assert_int_equal(trial->n_samples, 1);
+    assert_false(trial->samples[0].fitted);
+    assert_true(trial->samples[0].decode_tok_per_s == 0.5);
+    assert_int_equal(trial->n_timings, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(trial->timings[i].sequence, i);
+        assert_int_equal(trial->timings[i].burst, 0);
+        assert_int_equal(trial->timings[i].n_tokens, 1);
+        assert_int_equal(trial->timings[i].token_ns[0], 5 + i);
+    }
+    return true;
+}
+
+static void what_the_first_version_wrote_is_read_and_written_on(void **state) {
+    (void)state;
+    write_first_version();
+    for (int i = 0; i < 2; i++) {
+        int n = 0, m = 0;
+        kvat_store *store = open_store(i ? KVAT_STORE_WRITE : KVAT_STORE_READ);
+        assert_ok(kvat_store_each_trial(store, 1, true, is_as_first_written, &n, err));
+        assert_int_equal(n, 1);
+        if (i) assert_ok(add_trial(store, err));
+        if (i) assert_ok(kvat_store_each_trial(store, 1, false, count_trial, &m, err));
+        assert_int_equal(m, i ? 2 : 0);
+        kvat_store_close(store);
+    }
+}
+
 static void a_store_open_for_writing_is_careful(void **state) {
     (void)state;
     kvat_store *store = open_store(KVAT_STORE_WRITE);
@@ -95,8 +140,11 @@ static void a_store_open_for_writing_is_careful(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        STORE_TEST(an_older_store_is_brought_up_to_date),   STORE_TEST(a_step_that_fails_undoes_those_before_it),
-        STORE_TEST(reading_an_older_store_changes_no_file), STORE_TEST(the_shipped_steps_lead_to_their_number),
+        STORE_TEST(an_older_store_is_brought_up_to_date),
+        STORE_TEST(a_step_that_fails_undoes_those_before_it),
+        STORE_TEST(reading_an_older_store_changes_no_file),
+        STORE_TEST(the_shipped_steps_lead_to_their_number),
+        STORE_TEST(what_the_first_version_wrote_is_read_and_written_on),
         STORE_TEST(a_store_open_for_writing_is_careful),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,6 +47,7 @@ static void check_samples(const kvat_trial_record *t) {
         assert_int_equal(s->ttft_worst_ns, w->ttft_worst_ns);
         assert_true(s->decode_tok_per_s == w->decode_tok_per_s);
         assert_true(s->itl_p50_ns == w->itl_p50_ns && s->itl_p95_ns == w->itl_p95_ns && s->itl_p99_ns == w->itl_p99_ns);
+        assert_true(s->fitted == w->fitted);
     }
 }
 
@@ -56,6 +57,7 @@ static void check_timings(const kvat_trial_record *t) {
         const kvat_timing *s = &t->timings[i], *w = &some_timings[i];
         assert_int_equal(s->cell, w->cell);
         assert_int_equal(s->sequence, w->sequence);
+        assert_int_equal(s->burst, w->burst);
         assert_int_equal(s->start_ns, w->start_ns);
         assert_int_equal(s->ttft_ns, w->ttft_ns);
         assert_int_equal(s->n_tokens, w->n_tokens);
