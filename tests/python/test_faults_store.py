@@ -124,7 +124,7 @@ def test_a_disk_that_stays_full_or_broken_from_some_moment_on(tmp_path: Path) ->
 def test_a_trial_that_could_not_be_stored_is_not_counted_as_done(tmp_path: Path) -> None:
     reference = prepared(tmp_path / "whole")
     assert tune(reference, *LARGE).code in ENDED
-    for n in (60, 90, 150, 200):
+    for n in (60, 85, 150, 200):
         folder = prepared(tmp_path / str(n))
         result = tune(folder, *LARGE, env=failing_disk(n, "enospc", "sticky"))
         told = sum(line.startswith(("trial ", "confirm pair")) for line in result.err.splitlines())
