@@ -118,6 +118,26 @@ def test_a_bad_request_is_answered_and_survived(line: str, code: int) -> None:
         assert worker.result("describe", model=str(SURFACE))["model"]["name"] == "quiet"
 
 
+def test_a_burst_is_repeated_from_where_it_began() -> None:
+    with sim() as worker:
+        worker.result("load", model=str(SURFACE), settings={})
+        worker.result("prepare", settings={}, context_tokens=4096)
+        marks = [{"prompt_tokens": 512, "output_tokens": 8, "repeats": 3}, {"prompt_tokens": 1024, "output_tokens": 4}]
+        tokens = {"seed": 1, "count": 1024, "low": 0, "high": 9}
+        first, second = worker.result("run", tokens=tokens, output_tokens=4, marks=marks)["marks"]
+        assert "bursts" not in second
+        bursts = [first, *first["bursts"]]
+        assert len(bursts) == 3
+        for before, burst in zip(bursts, bursts[1:]):
+            (old,), (new,) = before["sequences"], burst["sequences"]
+            assert len(new["token_ns"]) == 8
+            assert new["token_ns"][0] >= old["token_ns"][-1]
+        for bad in ({"repeats": 0}, {"repeats": -1}, {"repeats": 1 << 40}):
+            refused = worker.say(json.dumps({"jsonrpc": "2.0", "id": 9, "method": "run", "params": {
+                "tokens": tokens, "output_tokens": 4, "marks": [{**marks[1], **bad}]}}))  # fmt: skip
+            assert refused["error"]["data"]["kind"] == "invalid_setting"
+
+
 def test_an_unknown_protocol_range_is_refused() -> None:
     with Worker([SIM]) as worker:
         answer = worker.ask("initialize", client=HELLO["client"], protocol={"min": 2, "max": 3})

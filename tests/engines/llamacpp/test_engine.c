@@ -169,6 +169,36 @@ static void marks_give_the_tokens_of_separate_runs(void **state) {
     assert_true(stretches[2].ttft_ns < times[2][0] - run.start_ns - (times[1][OUTPUT - 1] - times[1][0]));
 }
 
+static void bursts_repeat_the_same_tokens(void **state) {
+    (void)state;
+    enum { BURSTS = 3, SEQUENCES = 2, ROW = SEQUENCES * OUTPUT };
+    int32_t prompt[128], ids[2][BURSTS * ROW];
+    int64_t times[2][BURSTS * ROW];
+    kvat_fault fault = {0};
+    kvat_settings settings = standard();
+    load(llama_name);
+    prepare(&settings, 512, SEQUENCES);
+    prompt_of(prompt, 128);
+    kvat_stretch stretches[2] = {{64, OUTPUT, 0, times[0], ids[0], BURSTS}, {128, OUTPUT, 0, times[1], ids[1], BURSTS}};
+    kvat_run run = {.prompt = prompt, .stretches = stretches, .n_stretches = 2};
+    MUST(kvat_llama_run(&engine, &run, &fault));
+    for (int i = 0; i < 2; i++) {
+        for (int b = 1; b < BURSTS; b++) {
+            const int64_t *burst = times[i] + b * ROW, *before = burst - ROW;
+            assert_memory_equal(ids[i], ids[i] + b * ROW, ROW * sizeof *ids[i]);
+            for (int s = 0; s < SEQUENCES; s++) {
+                assert_true(burst[s * OUTPUT] >= before[s * OUTPUT + OUTPUT - 1]);
+                for (int t = 1; t < OUTPUT; t++) assert_true(burst[s * OUTPUT + t] > burst[s * OUTPUT + t - 1]);
+            }
+        }
+    }
+    assert_true(stretches[1].ttft_ns <= times[1][0] - run.start_ns - (times[0][BURSTS * ROW - 1] - times[0][0]));
+    kvat_stretch once[2] = {{64, OUTPUT, 0, times[0], ids[0], 1}, {128, OUTPUT, 0, times[0], ids[0] + ROW, 1}};
+    run.stretches = once;
+    MUST(kvat_llama_run(&engine, &run, &fault));
+    assert_memory_equal(ids[0] + ROW, ids[1], ROW * sizeof *ids[0]); /* what came before leaves no trace */
+}
+
 static void logits_of(float *out, int32_t n) {
     memcpy(out, llama_get_logits_ith(engine.context, -1), (size_t)n * sizeof *out);
 }
@@ -456,6 +486,7 @@ int main(void) {
         cmocka_unit_test(the_first_largest_value_is_chosen),
         cmocka_unit_test(runs_repeat_and_times_ascend),
         cmocka_unit_test(marks_give_the_tokens_of_separate_runs),
+        cmocka_unit_test(bursts_repeat_the_same_tokens),
         cmocka_unit_test(a_trimmed_cache_goes_on_bit_for_bit),
         cmocka_unit_test(decode_goes_on_from_a_prefill),
         cmocka_unit_test(equal_prompts_give_equal_tokens_in_all_sequences),

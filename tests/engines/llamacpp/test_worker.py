@@ -80,7 +80,7 @@ class Describe(Case):
         self.assertEqual(answer["protocol"], 1)
         self.assertEqual(answer["engine"]["name"], "llamacpp")
         self.assertEqual(answer["clock"], "real")
-        self.assertLessEqual({"marks", "cancel", "tokenize"}, set(answer["capabilities"]))
+        self.assertLessEqual({"marks", "repeats", "cancel", "tokenize"}, set(answer["capabilities"]))
         self.assertTrue(answer["engine"]["version"])
 
     def test_a_protocol_that_does_not_fit_is_refused(self):
@@ -240,6 +240,27 @@ class Runs(Case):
         self.fails("invalid_setting", run, worker, tokens={"ids": []})
         self.fails("invalid_setting", run, worker, tokens={"seed": 1, "count": 5, "low": 5, "high": 5})
         self.fails("invalid_setting", run, worker, tokens={"seed": 1, "count": 0, "low": 0, "high": 5})
+
+    def test_a_depth_is_decoded_as_often_as_asked(self):
+        worker = self.prepared(context_tokens=512, sequences=2)
+        marks = [{"prompt_tokens": 64, "output_tokens": 5, "repeats": 3}, {"prompt_tokens": 128, "output_tokens": 4}]
+        result = run(worker, prompt=128, output=4, sequences=2, marks=marks)
+        first, second = result["marks"]
+        self.assertNotIn("bursts", second)
+        bursts = [first] + first["bursts"]
+        self.assertEqual(len(bursts), 3)
+        for before, burst in zip(bursts, bursts[1:]):
+            self.assertEqual(len(burst["sequences"]), 2)
+            for old, new in zip(before["sequences"], burst["sequences"]):
+                self.assertEqual(len(new["token_ns"]), 5)
+                self.assertEqual(new["token_ns"], sorted(set(new["token_ns"])))
+                self.assertGreaterEqual(new["token_ns"][0], old["token_ns"][-1])
+        spent = bursts[-1]["sequences"][0]["token_ns"][-1] - first["sequences"][0]["token_ns"][0]
+        self.assertLessEqual(second["ttft_ns"] + spent, second["sequences"][0]["token_ns"][0] - result["start_ns"])
+        for bad in (0, -1, 1 << 40, "3"):
+            self.fails("invalid_setting", run, worker, prompt=128, sequences=2, marks=[dict(marks[1], repeats=bad)])
+        timed_out = run(worker, prompt=128, output=4, sequences=2, limit_ns=1, marks=marks)
+        self.assertEqual(timed_out["status"], "timeout")
 
     def test_marks_give_each_depth_without_the_decoding_before_it(self):
         worker = self.prepared()

@@ -139,6 +139,63 @@ static void marks_leave_decoding_out_of_the_prefill_time(void **state) {
     kvat_worker_free(worker);
 }
 
+static void bursts_repeat_a_depth_without_prefill(void **state) {
+    (void)state;
+    kvat_worker *worker = ready(QUIET);
+    json_t *result = ask(worker, "run",
+                         "{'tokens': {'count': 400}, 'output_tokens': 6,"
+                         " 'marks': [{'prompt_tokens': 100, 'output_tokens': 11, 'repeats': 3},"
+                         " {'prompt_tokens': 400, 'output_tokens': 6}]}");
+    const json_t *first = json_array_get(json_object_get(result, "marks"), 0),
+                 *bursts = json_object_get(first, "bursts");
+    assert_int_equal(json_array_size(bursts), 2);
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *burst = json_array_get(bursts, i);
+        assert_int_equal(tokens(burst), 11);
+        assert_int_equal(token(burst, 0, 0), token(first, 0, 10) + (int64_t)i * 200000000);
+        assert_int_equal(token(burst, 0, 10) - token(burst, 0, 0), 200000000);
+    }
+    const json_t *second = json_array_get(json_object_get(result, "marks"), 1);
+    assert_null(json_object_get(second, "bursts"));
+    assert_int_equal(number(second, "ttft_ns"), 4000000000); /* none of the bursts is in it */
+    assert_int_equal(token(second, 0, 0), 2500000000 + 4000000000 + 3 * 200000000);
+    json_decref(result);
+    expect_fault(worker, "run",
+                 "{'tokens': {'count': 100}, 'output_tokens': 2, 'marks': [{'prompt_tokens': 100,"
+                 " 'output_tokens': 2, 'repeats': 0}]}",
+                 KVAT_FAULT_INVALID_SETTING, "repeats");
+    json_t *late = ask(worker, "run",
+                       "{'tokens': {'count': 100}, 'output_tokens': 11, 'limit_ns': 1300000000,"
+                       " 'marks': [{'prompt_tokens': 100, 'output_tokens': 11, 'repeats': 3}]}");
+    assert_string_equal(json_string_value(json_object_get(late, "status")), "timeout"); /* in the second burst */
+    json_decref(late);
+    kvat_worker_free(worker);
+}
+
+static void each_burst_has_noise_of_its_own_and_the_bias_of_its_configuration(void **state) {
+    (void)state;
+    kvat_worker *worker =
+        ready(HEAD BASE ", 'short_output_bias': {'mean': 0.1, 'sd': 0.02}, 'noise': {'run_sd': 0.02}}");
+    static const char run[] = "{'tokens': {'count': 100}, 'output_tokens': 41, 'marks': [{'prompt_tokens': 100,"
+                              " 'output_tokens': 41, 'repeats': 200}]}";
+    json_t *result = ask(worker, "run", run);
+    const json_t *bursts = json_object_get(json_array_get(json_object_get(result, "marks"), 0), "bursts");
+    double sum = 0, squares = 0;
+    const double n = (double)json_array_size(bursts);
+    assert_int_equal(json_array_size(bursts), 199);
+    for (size_t i = 0; i < 199; i++) {
+        const json_t *burst = json_array_get(bursts, i);
+        const double ln = log((double)(token(burst, 0, 40) - token(burst, 0, 0)) / 0.8e9);
+        sum += ln;
+        squares += ln * ln;
+    }
+    const double mean = sum / n, sd = sqrt(squares / n - mean * mean);
+    assert_true(sd > 0.015 && sd < 0.025);
+    assert_true(mean < -0.02 && mean > -0.18); /* the bias, which all share */
+    json_decref(result);
+    kvat_worker_free(worker);
+}
+
 static void prefill_and_decode_can_be_asked_apart(void **state) {
     (void)state;
     kvat_worker *worker = ready(QUIET);
@@ -368,9 +425,10 @@ static char *trial(kvat_worker *worker, int i, int64_t *now_ns) {
     json_array_append_new(answers, ask(worker, "prepare", prepares[i % 2]));
     json_array_append_new(answers, ask(worker, "run", RUN(50, 4)));
     json_array_append_new(
-        answers, ask(worker, "run",
-                     "{'tokens': {'count': 400}, 'output_tokens': 2, 'marks': ["
-                     "{'prompt_tokens': 100, 'output_tokens': 8}, {'prompt_tokens': 400, 'output_tokens': 9}]}"));
+        answers,
+        ask(worker, "run",
+            "{'tokens': {'count': 400}, 'output_tokens': 2, 'marks': ["
+            "{'prompt_tokens': 100, 'output_tokens': 8, 'repeats': 2}, {'prompt_tokens': 400, 'output_tokens': 9}]}"));
     *now_ns = number(json_array_get(answers, 2), "now_ns");
     char *text = json_dumps(answers, JSON_SORT_KEYS);
     json_decref(answers);
@@ -437,6 +495,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_noise_times_are_the_truth),
         cmocka_unit_test(marks_leave_decoding_out_of_the_prefill_time),
+        cmocka_unit_test(bursts_repeat_a_depth_without_prefill),
+        cmocka_unit_test(each_burst_has_noise_of_its_own_and_the_bias_of_its_configuration),
         cmocka_unit_test(prefill_and_decode_can_be_asked_apart),
         cmocka_unit_test(several_sequences_share_the_rate),
         cmocka_unit_test(the_worker_stops_itself_at_its_limit),
