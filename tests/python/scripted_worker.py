@@ -4,7 +4,7 @@
 Members of the script, all optional: `clock` ("virtual", "real"), `knobs`, `model` (members over the usual ones),
 `memory_model`, `absent`, `capabilities`, `step_ms` (value of the first knob → time of a token), `raw` (method → text answered
 instead of JSON), `heard` (a file that gets every request, a line each), and `rules`. A rule {"at": method, "when": {settings}, "error": {data}, "result": {members over the usual ones},
-"effective": {settings over those asked for}, "tokens": n, "times": n} applies to the first `times` calls that it fits, each in
+"effective": {settings over those asked for}, "tokens": n, "bursts": n, "burst_tokens": n, "marked": only runs with marks, "times": n} applies to the first `times` calls that it fits, each in
 whatever process: they are counted beside the script. `pause_ms`: how long a run takes on a real clock.
 """
 
@@ -90,7 +90,31 @@ class Worker:
         self.let_pass(MS)
         return {"effective": {**self.settings, **rule.get("effective", {})}, "context_tokens": self.context_tokens, "prepare_ns": MS}
 
+    def burst(self, n: int, params: dict) -> list[dict]:
+        """One token now, the others each a step later; the same for every sequence."""
+        first_knob = next(iter(self.settings.values()), None)
+        step = int(self.script.get("step_ms", {"low": 4, "high": 3}).get(str(first_knob), 4) * MS)
+        first = self.now
+        self.let_pass((n - 1) * step)
+        return [{"token_ns": [first + i * step for i in range(n)]}] * params.get("sequences", 1)
+
+    def run_marks(self, params: dict, rule: dict) -> dict:
+        start, prefill, marks = self.now, 0, []
+        for mark in params["marks"]:
+            self.let_pass(10 * MS)
+            prefill += 10 * MS
+            n = mark["output_tokens"]
+            answered = {"prompt_tokens": mark["prompt_tokens"], "ttft_ns": prefill, "sequences": self.burst(n, params)}
+            bursts = rule.get("bursts", mark.get("repeats", 1)) - 1
+            if bursts >= 0 and "repeats" in mark:
+                again = rule.get("burst_tokens", n)
+                answered["bursts"] = [{"sequences": self.burst(again, params)} for _ in range(bursts)]
+            marks.append(answered)
+        return {"status": "ok", "start_ns": start, "effective": params.get("settings", {}), "marks": marks}
+
     def run(self, params: dict, rule: dict) -> dict:
+        if "marks" in params:
+            return self.run_marks(params, rule)
         start, n = self.now, rule.get("tokens", params["output_tokens"])
         first_knob = next(iter(self.settings.values()), None)
         step = int(self.script.get("step_ms", {"low": 4, "high": 3}).get(str(first_knob), 4) * MS)
@@ -110,6 +134,8 @@ class Worker:
         if method == "prepare":
             self.settings = params.get("settings", {})
         rule = self.rule_for(method)
+        if rule.get("marked") and "marks" not in params:
+            rule = {}
         if "error" in rule:
             raise Fault(rule["error"])
         made = getattr(self, method)(params, rule) if method in METHODS else {}

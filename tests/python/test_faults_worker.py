@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import re
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -506,3 +507,68 @@ def test_nothing_that_is_written_names_the_folder_or_the_host_of_a_crash(tmp_pat
         assert b"alice" not in text, path.name
         assert b"failed on " + os.uname().nodename.encode() not in text, path.name
     assert b"ggml.c:12: GGML_ASSERT(n > 0) failed on HOST" in (tmp_path / RESULTS / "kvat.db").read_bytes()
+
+
+# ---- bursts ----
+
+BURSTS = ("--output-tokens", "64", "--weights", "ttft=0.05,decode=0.9,memory=0.05")  # so that decode is worth repeating
+ABLE = {"capabilities": ["marks", "repeats"]}
+
+
+def timings(folder: Path) -> dict[tuple[str, int], list[tuple[int, int]]]:
+    """(phase, trial) → burst and tokens of each timing."""
+    found: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    with contextlib.closing(sqlite3.connect(folder / RESULTS / "kvat.db")) as database:
+        for phase, trial, *timing in database.execute(
+            "SELECT phase, trial, burst, length(token_ns) / 8 FROM timing JOIN trial t ON t.id = trial ORDER BY trial, burst"
+        ):
+            found.setdefault((phase, trial), []).append((timing[0], timing[1]))
+    return found
+
+
+def test_the_search_decodes_in_bursts_and_the_confirmation_whole(tmp_path: Path) -> None:
+    heard = tmp_path / "heard"
+    result = tune(scripted(tmp_path, {**ABLE, "heard": str(heard)}), *BURSTS)
+    assert result.code == 0, result.err
+    found = timings(tmp_path)
+    searched = [lists for (phase, _), lists in found.items() if phase == "search"]
+    assert searched[0] == [(0, 32)]  # what decode costs is not known before
+    assert len(searched) > 4
+    assert all(lists == [(0, 32), (1, 32), (2, 32)] for lists in searched[1:])
+    assert all(lists == [(0, 64)] for (phase, _), lists in found.items() if phase == "confirm")
+    asked = [json.loads(line)["params"] for line in heard.read_text().splitlines() if json.loads(line)["method"] == "run"]
+    assert {mark.get("repeats") for params in asked for mark in params.get("marks", [])} == {3}
+    with contextlib.closing(sqlite3.connect(tmp_path / RESULTS / "kvat.db")) as database:
+        rows = database.execute("SELECT DISTINCT phase, fitted, config, round(decode_tok_per_s, 6) FROM sample s JOIN trial t ON t.id = s.trial").fetchall()
+    rates = {0: 250.0, 1: 333.333333}
+    assert sorted(rows) == sorted((phase, phase == "search", config, rates[config]) for phase in ("search", "confirm") for config in rates)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [{"capabilities": ["marks"]}, {**ABLE, "rules": [{"at": "run", "bursts": 1}]}, {**ABLE, "rules": [{"at": "run", "bursts": 0}]}, {}],
+    ids=["cannot", "one", "ignored", "plain"],
+)
+def test_a_worker_that_decodes_once_will_do(script: dict, tmp_path: Path) -> None:
+    result = tune(scripted(tmp_path, script), *BURSTS)
+    assert result.code == 0, result.err
+    assert {burst for lists in timings(tmp_path).values() for burst, _ in lists} == {0}
+
+
+@pytest.mark.parametrize(
+    ("rule", "status", "says"),
+    [
+        ({"bursts": 5}, "protocol_error", "5 bursts answered where 3 were asked for"),
+        ({"burst_tokens": 31}, "invalid", "31 output tokens where 32 were asked for"),
+        ({"burst_tokens": 33}, "invalid", "33 output tokens where 32 were asked for"),
+        ({"result": {"status": "timeout"}}, "timeout", "past its time limit"),
+    ],
+)
+def test_bursts_that_are_wrong_are_the_failure_of_their_configuration(rule: dict, status: str, says: str, tmp_path: Path) -> None:
+    wrong = {"at": "run", "when": {"gear": "high"}, "marked": True, **rule}  # the warm-up is without marks
+    result = tune(scripted(tmp_path, {**ABLE, "rules": [wrong]}), *BURSTS)
+    assert result.code in (*ENDED, 0), result.err
+    failed = [trial for trial in trials(tmp_path / RESULTS) if trial["status"] != "ok"]
+    assert failed
+    assert {(trial["status"], trial["config"]) for trial in failed} == {(status, 1)}
+    assert all(trial["detail"] == says for trial in failed)
