@@ -159,6 +159,7 @@ static json_t *cell_json(maker *m, const kvat_cell *cell, const kvat_cell_figure
     set(m, object, "sequences", json_integer(cell->sequences));
     set(m, object, "ttft_s", interval(m, figures->ttft_s));
     set(m, object, "decode_tok_per_s", interval(m, figures->decode_tok_per_s));
+    if (figures->decode_fitted) set(m, object, "decode_fitted", json_true());
     set(m, object, "prefill_tok_per_s", real(figures->prefill_tok_per_s));
     set(m, object, "itl_p50_s", real(figures->itl_p50_s));
     set(m, object, "itl_p95_s", real(figures->itl_p95_s));
@@ -203,6 +204,7 @@ static json_t *entry_json(maker *m, const kvat_outcome *outcome, const kvat_entr
     set(m, object, "p_front", real(entry->p_front));
     set(m, object, "ttft_s", real(entry->ttft_s));
     set(m, object, "decode_tok_per_s", real(entry->decode_tok_per_s));
+    if (entry->decode_fitted) set(m, object, "decode_fitted", json_true());
     set(m, object, "jitter", real(entry->jitter));
     set(m, object, "peak_bytes", bytes(entry->peak_bytes));
     set(m, object, "model_bytes", bytes(entry->model_bytes));

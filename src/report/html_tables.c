@@ -35,7 +35,7 @@ static void put_rank_row(kvat_buf *out, const kvat__view *view, const kvat_entry
     kvat__html_cell(out, "number", &text);
     kvat__put_seconds(&text, entry->ttft_s);
     kvat__html_cell(out, "number", &text);
-    kvat__put_rate(&text, entry->decode_tok_per_s);
+    (entry->decode_fitted ? kvat__put_fitted_rate : kvat__put_rate)(&text, entry->decode_tok_per_s);
     kvat__html_cell(out, "number", &text);
     if (entry->peak_bytes > 0) kvat_put_bytes(&text, entry->peak_bytes);
     kvat__html_cell(out, "number", &text);
@@ -56,6 +56,7 @@ void kvat__html_ranking(kvat_buf *out, const kvat__view *view) {
     for (size_t i = 0; i < view->outcome->n_entries; i++)
         if (view->outcome->entries[i].rank > 0) put_rank_row(out, view, &view->outcome->entries[i]);
     kvat__html_close_table(out);
+    kvat__html_say(out, "<p>", view, kvat__say_fitted, "</p>\n");
     kvat__html_say(out, "<p>", view, kvat__say_outscored, "</p>\n");
 }
 
@@ -81,7 +82,7 @@ static void put_cell_row(kvat_buf *out, const kvat__view *view, size_t i) {
     kvat__put_cell_name(out, &view->outcome->profile->cells[i]);
     kvat_buf_puts(out, "</th>");
     put_measured(out, figures->ttft_s, kvat__put_seconds);
-    put_measured(out, figures->decode_tok_per_s, kvat__put_rate);
+    put_measured(out, figures->decode_tok_per_s, figures->decode_fitted ? kvat__put_fitted_rate : kvat__put_rate);
     kvat__put_rate(&text, figures->prefill_tok_per_s);
     kvat__html_cell(out, "number", &text);
     kvat__put_seconds(&text, figures->itl_p50_s);

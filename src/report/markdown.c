@@ -69,7 +69,7 @@ static void put_rank_row(kvat_buf *out, const kvat__view *view, const kvat_entry
     put_cell(out, &text);
     kvat__put_seconds(&text, entry->ttft_s);
     put_cell(out, &text);
-    kvat__put_rate(&text, entry->decode_tok_per_s);
+    (entry->decode_fitted ? kvat__put_fitted_rate : kvat__put_rate)(&text, entry->decode_tok_per_s);
     put_cell(out, &text);
     if (entry->peak_bytes > 0) kvat_put_bytes(&text, entry->peak_bytes);
     put_cell(out, &text);
@@ -84,6 +84,7 @@ static void put_ranking(kvat_buf *out, const kvat__view *view) {
         if (view->outcome->entries[i].rank > 0) put_rank_row(out, view, &view->outcome->entries[i]);
     kvat_buf_puts(
         out, "\nTTFT and decode are geometric means over the cells of the workload. Score intervals are 95 %.\n\n");
+    put_sentence(out, view, kvat__say_fitted);
     put_sentence(out, view, kvat__say_outscored);
 }
 
@@ -164,7 +165,8 @@ static void put_cells(kvat_buf *out, const kvat__view *view) {
         kvat_buf_printf(out, "| %lld | %lld | %lld |", (long long)cell->prompt_tokens, (long long)cell->output_tokens,
                         (long long)cell->sequences);
         put_interval(out, view->winner->cells[i].ttft_s, kvat__put_seconds);
-        put_interval(out, view->winner->cells[i].decode_tok_per_s, kvat__put_rate);
+        put_interval(out, view->winner->cells[i].decode_tok_per_s,
+                     view->winner->cells[i].decode_fitted ? kvat__put_fitted_rate : kvat__put_rate);
         kvat_buf_putc(out, '\n');
     }
     kvat_buf_putc(out, '\n');

@@ -33,6 +33,11 @@ void kvat__put_rate(kvat_buf *out, double tok_per_s) {
     kvat_buf_puts(out, " tok/s");
 }
 
+void kvat__put_fitted_rate(kvat_buf *out, double tok_per_s) {
+    if (isfinite(tok_per_s)) kvat_buf_putc(out, '~');
+    kvat__put_rate(out, tok_per_s);
+}
+
 static double half_width(kvat_interval interval) {
     return fmax(interval.high - interval.value, interval.value - interval.low);
 }

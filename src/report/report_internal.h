@@ -46,8 +46,9 @@ const char *kvat__text_member(const json_t *object, const char *member); /**< ""
 /* ---- numbers.c ---- */
 /** Fixed decimals, independent of the locale. */
 void kvat__put_fixed(kvat_buf *out, double value, int decimals);
-void kvat__put_seconds(kvat_buf *out, double seconds); /**< "7.72 s", "812 ms" */
-void kvat__put_rate(kvat_buf *out, double tok_per_s);  /**< "35.6 tok/s" */
+void kvat__put_seconds(kvat_buf *out, double seconds);       /**< "7.72 s", "812 ms" */
+void kvat__put_rate(kvat_buf *out, double tok_per_s);        /**< "35.6 tok/s" */
+void kvat__put_fitted_rate(kvat_buf *out, double tok_per_s); /**< "~35.6 tok/s": kvat__say_fitted() tells why */
 /** An interval too wide to mean anything: its value is not written as a number. False without an interval (NaN). */
 bool kvat__cannot_tell(kvat_interval interval);
 void kvat__put_score(kvat_buf *out, const kvat_entry *entry, bool interval); /**< "121 ±1", or "cannot tell" */
@@ -96,6 +97,9 @@ void kvat__say_workload(kvat_buf *out, const kvat__view *view);
 void kvat__say_space(kvat_buf *out, const kvat__view *view);   /**< what is raced, what is left out */
 void kvat__say_noise(kvat_buf *out, const kvat__view *view);   /**< warning; nothing when not noisy */
 void kvat__say_quality(kvat_buf *out, const kvat__view *view); /**< lossless or not, and what a lossy one would give */
+/** What "~" before a rate means; nothing when no rate has it. */
+void kvat__say_fitted(kvat_buf *out, const kvat__view *view);
+bool kvat__any_fitted(const kvat_outcome *outcome);
 void kvat__say_outscored(kvat_buf *out,
                          const kvat__view *view); /**< why a lossy one with a higher score does not win */
 void kvat__say_challenger(kvat_buf *out, const kvat__view *view); /**< what else came near, when the winner is not it */

@@ -109,7 +109,7 @@ static kvat_status put_metrics(const kvat__terminal *term, const kvat__view *vie
 enum { score_width = 10, unclear_width = 11, ttft_width = 8, decode_width = 10, peak_width = 8, label_indent = 5 };
 
 typedef struct columns {
-    size_t label, score;
+    size_t label, score, decode;
     bool figures;
 } columns;
 
@@ -122,9 +122,10 @@ static size_t score_width_of(const kvat_outcome *outcome) {
 
 static columns columns_of(const kvat__terminal *term, const kvat_outcome *outcome) {
     bool figures = term->columns >= wide_columns;
-    size_t score = score_width_of(outcome), taken = label_indent + 2 + score;
-    if (figures) taken += 2 + ttft_width + 2 + decode_width + 2 + peak_width;
-    return (columns){term->columns > taken + 2 ? term->columns - taken : 2, score, figures};
+    size_t score = score_width_of(outcome), decode = decode_width + kvat__any_fitted(outcome);
+    size_t taken = label_indent + 2 + score;
+    if (figures) taken += 2 + ttft_width + 2 + decode + 2 + peak_width;
+    return (columns){term->columns > taken + 2 ? term->columns - taken : 2, score, decode, figures};
 }
 
 static void put_gap_cell(kvat_buf *line, const kvat__terminal *term, kvat_buf *text, size_t width) {
@@ -146,7 +147,7 @@ static void put_rank_header(const kvat__terminal *term, columns c) {
     put_head_cell(&line, term, "score", c.score);
     if (c.figures) {
         put_head_cell(&line, term, "TTFT", ttft_width);
-        put_head_cell(&line, term, "decode", decode_width);
+        put_head_cell(&line, term, "decode", c.decode);
         put_head_cell(&line, term, "peak", peak_width);
     }
     kvat__term_line(term, KVAT__DIM, &line);
@@ -159,8 +160,8 @@ static void put_row_cells(kvat_buf *line, const kvat__terminal *term, const kvat
     if (!c.figures) return;
     kvat__put_seconds(&text, entry->ttft_s);
     put_gap_cell(line, term, &text, ttft_width);
-    kvat__put_rate(&text, entry->decode_tok_per_s);
-    put_gap_cell(line, term, &text, decode_width);
+    (entry->decode_fitted ? kvat__put_fitted_rate : kvat__put_rate)(&text, entry->decode_tok_per_s);
+    put_gap_cell(line, term, &text, c.decode);
     if (entry->peak_bytes > 0) kvat_put_bytes(&text, entry->peak_bytes);
     put_gap_cell(line, term, &text, peak_width);
 }
@@ -186,13 +187,14 @@ static void put_rank_row(const kvat__terminal *term, const kvat__view *view, con
     kvat_buf_clear(&line);
 }
 
-static void put_rank_foot(const kvat__terminal *term, const kvat__view *view, size_t more, bool lossy) {
+static void put_rank_foot(const kvat__terminal *term, const kvat__view *view, size_t more, bool lossy, bool fitted) {
     kvat_buf text = KVAT_BUF_INIT;
     if (more > 0) kvat_buf_printf(&text, "… %zu more in the report", more);
     if (lossy)
         kvat_buf_printf(&text, "%s* lossy%s quality not judged", more > 0 ? " · " : "",
                         kvat__outscored(view) ? ": cannot win," : ",");
-    if (more > 0 || lossy)
+    if (fitted) kvat_buf_printf(&text, "%s~ fitted from short bursts", more > 0 || lossy ? " · " : "");
+    if (more > 0 || lossy || fitted)
         kvat__term_paragraph(term, KVAT__DIM, label_indent, label_indent, kvat__piece(term->out, &text));
     kvat_buf_clear(&text);
 }
@@ -200,7 +202,7 @@ static void put_rank_foot(const kvat__terminal *term, const kvat__view *view, si
 static void put_ranking(const kvat__terminal *term, const kvat__view *view) {
     columns c = columns_of(term, view->outcome);
     size_t shown = 0;
-    bool lossy = false;
+    bool lossy = false, fitted = false;
     if (view->n_ranked == 0) return;
     kvat__term_blank(term);
     put_rank_header(term, c);
@@ -211,9 +213,10 @@ static void put_ranking(const kvat__terminal *term, const kvat__view *view) {
         if (shown >= rows_shown && !wanted) continue;
         put_rank_row(term, view, entry, c);
         lossy |= entry->lossy;
+        fitted |= entry->decode_fitted && c.figures;
         shown++;
     }
-    put_rank_foot(term, view, view->n_ranked - shown, lossy);
+    put_rank_foot(term, view, view->n_ranked - shown, lossy, fitted);
 }
 
 /* ---- failures ---- */

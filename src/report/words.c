@@ -246,6 +246,19 @@ void kvat__say_quality(kvat_buf *out, const kvat__view *view) {
     kvat_buf_puts(out, ", but it is lossy and its quality has not been judged: not taken (see lossy_plan.json).");
 }
 
+bool kvat__any_fitted(const kvat_outcome *outcome) {
+    for (size_t i = 0; i < outcome->n_entries; i++)
+        if (outcome->entries[i].rank > 0 && outcome->entries[i].decode_fitted) return true;
+    return false;
+}
+
+void kvat__say_fitted(kvat_buf *out, const kvat__view *view) {
+    if (kvat__any_fitted(view->outcome))
+        kvat_buf_puts(out,
+                      "A decode speed with ~ is fitted from short bursts at each depth, as the search decodes; those "
+                      "without were decoded to the end of the output.");
+}
+
 void kvat__say_outscored(kvat_buf *out, const kvat__view *view) {
     if (kvat__outscored(view))
         kvat_buf_puts(out, "A lossy configuration with a higher score does not win: its quality has not been judged.");
