@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import re
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -107,3 +110,77 @@ def test_names_in_a_surface_stay_inert_on_the_terminal(tmp_path: Path) -> None:
     listed = kvat("runs", cwd=tmp_path)
     assert "\u202e" not in result.out + result.err + listed.out
     assert "$(id)" in listed.out
+
+
+# ---- bursts ----
+
+A_S, B_S = 0.02, 2e-6  # time of a token: this, and that for every token of depth
+DEPTHS, OUTPUTS_OF = (1000, 2000), (64, 256)
+
+
+def mean_rate(prompt: int, output: int) -> float:
+    return 1 / (A_S + B_S * (prompt + output / 2))
+
+
+def linear_surface(path: Path) -> Path:
+    """No noise, and a token takes a time that grows with depth: every fit of it is exact but for where in a burst its level lies."""
+    base = [{"prompt_tokens": p, "output_tokens": n, "ttft_s": p / 500, "decode_tok_per_s": mean_rate(p, n), "peak_bytes": 1e9}
+            for p in DEPTHS for n in (32, *OUTPUTS_OF)]  # fmt: skip
+    knob = {"name": "gear", "type": "enum", "values": ["low", "high"], "default": "low", "search": ["low", "high"], "scope": "context"}
+    effects = {"gear": {"high": {"decode": 0.2}}}
+    path.write_text(json.dumps({"format": "kvat-surface/1", "name": "linear", "knobs": [knob], "base": base, "effects": effects}))
+    return path
+
+
+def samples(store: Path, phase: str) -> dict[tuple[int, int], set[tuple[float, int]]]:
+    """(configuration, cell) → rates, and whether they were fitted."""
+    found: dict[tuple[int, int], set[tuple[float, int]]] = {}
+    with contextlib.closing(sqlite3.connect(store)) as database:
+        sql = "SELECT config, cell, decode_tok_per_s, fitted FROM sample s JOIN trial t ON t.id = s.trial WHERE phase = ?"
+        for config, cell, rate, fitted in database.execute(sql, (phase,)):
+            found.setdefault((config, cell), set()).add((round(rate, 5), fitted))
+    return found
+
+
+def test_fitted_rates_are_those_of_whole_outputs_where_time_grows_with_depth(tmp_path: Path) -> None:
+    lists = ("--context", "1000,2000", "--output-tokens", "64,256")
+    result = kvat("tune", linear_surface(tmp_path / "linear.json"), *lists, cwd=tmp_path)
+    assert result.code == 0, result.err
+    store = tmp_path / "kvat_results" / "kvat.db"
+    cells = [(p, n) for p in DEPTHS for n in OUTPUTS_OF]
+    speeds = {0: 1.0, 1: math.exp(0.2)}
+    for phase, fitted, within in (("search", 1, 1e-4), ("confirm", 0, 1e-2)):
+        found = samples(store, phase)
+        assert len(found) == 8
+        for (config, cell), rates in found.items():
+            ((rate, was_fitted),) = rates
+            assert was_fitted == fitted
+            assert rate == pytest.approx(mean_rate(*cells[cell]) * speeds[config], rel=within)
+    with contextlib.closing(sqlite3.connect(store)) as database:
+        runs = dict(database.execute("SELECT phase, min(run_ns) / 1e9 FROM trial WHERE config = 0 GROUP BY phase"))
+    burst_s, whole_s = (sum((n - 1) / mean_rate(p, n) for p in DEPTHS) for n in (32, 256))
+    assert runs["search"] == pytest.approx(4 + burst_s, rel=1e-6)  # one pass over both depths
+    assert runs["confirm"] == pytest.approx(2 + 4 + whole_s, rel=1e-6)  # each by itself
+
+
+def test_reports_mark_what_was_fitted(tmp_path: Path) -> None:
+    tune(tmp_path)
+    entries = json.loads(kvat("report", "--json", cwd=tmp_path).out)["entries"]
+    fitted = [entry["label"] for entry in entries if entry.get("decode_fitted")]
+    whole = [entry["label"] for entry in entries if "decode_fitted" not in entry]
+    assert len(fitted) >= 1
+    assert len(whole) == 2  # the winner and the default: they were confirmed
+    assert "default" in whole
+    report = (tmp_path / "kvat_results" / "report.md").read_text()
+    assert report.count("| \\~") == len(fitted)
+    assert "fitted from short bursts" in report
+    exported = json.loads(kvat("runs", "export", cwd=tmp_path).out)
+    assert {sample["fitted"] for trial in exported["trials"] for sample in trial["samples"]} == {True, False}
+    assert {timing["burst"] for trial in exported["trials"] for timing in trial["timings"]} == {0}
+
+
+def test_short_outputs_are_decoded_whole_in_every_run(tmp_path: Path) -> None:
+    tune(tmp_path, "--profile", "ci-micro")
+    assert "fitted" not in (tmp_path / "kvat_results" / "report.md").read_text()
+    for phase in ("search", "confirm"):
+        assert {fitted for rates in samples(tmp_path / "kvat_results" / "kvat.db", phase).values() for _, fitted in rates} == {0}

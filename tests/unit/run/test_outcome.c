@@ -338,6 +338,54 @@ static void what_disturbed_a_trial_is_no_failure_of_the_configuration(void **sta
     free(entry.failure);
 }
 
+/* ---- figures ---- */
+
+static void put_rates(kvat_entry *entry, const kvat_profile *profile, const double *rates, const bool *fitted,
+                      size_t n) {
+    kvat__entry_figures figures = {0};
+    *entry = (kvat_entry){0};
+    for (size_t i = 0; i < n; i++) {
+        const kvat_sample sample = {.ttft_ns = 1000,
+                                    .decode_tok_per_s = rates[i],
+                                    .itl_p50_ns = 1e9 / rates[i],
+                                    .itl_p95_ns = 1e9 / rates[i],
+                                    .itl_p99_ns = 1e9 / rates[i],
+                                    .fitted = fitted[i]};
+        const kvat_trial_record record = {.status = KVAT_TRIAL_OK, .peak_bytes = 9, .samples = &sample, .n_samples = 1};
+        assert_int_equal(kvat__entry_figures_add(&figures, profile, &record, NULL), KVAT_OK);
+    }
+    assert_int_equal(kvat__entry_figures_put(entry, &figures, profile, NULL), KVAT_OK);
+    kvat__entry_figures_clear(&figures);
+}
+
+static void a_figure_is_of_whole_outputs_where_there_are_any(void **state) {
+    (void)state;
+    static const double rates[] = {50, 52, 40, 44, 51};
+    static const bool mixed[] = {true, true, false, false, true}, all[] = {true, true, true, true, true},
+                      none[] = {false, false, false, false, false};
+    static const struct {
+        const bool *fitted;
+        double value, compared;
+        bool is_fitted;
+    } cases[] = {{mixed, 42, 51, false}, {all, 50, 50, true}, {none, 50, 50, false}};
+    kvat__job *job = fixture_job(0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvat_entry entry;
+        put_rates(&entry, job->profile, rates, cases[i].fitted, 5);
+        const kvat_cell_figures *cell = &entry.cells[0];
+        assert_true(cell->decode_tok_per_s.value == cases[i].value);
+        assert_true(fabs(cell->itl_p50_s - 1 / cases[i].value) < 1e-3);
+        assert_true(cell->compared_decode_tok_per_s == cases[i].compared);
+        assert_true(fabs(entry.decode_tok_per_s - cases[i].value) < 1e-9);
+        assert_true(fabs(entry.compared_decode_tok_per_s - cases[i].compared) < 1e-9);
+        assert_int_equal(cell->decode_fitted, cases[i].is_fitted);
+        assert_int_equal(entry.decode_fitted, cases[i].is_fitted);
+        assert_true(cell->decode_tok_per_s.low < cases[i].value && cases[i].value < cell->decode_tok_per_s.high);
+        free(entry.cells);
+    }
+    kvat__job_free(job);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         RUN_TEST(nothing_works_is_said_only_of_what_was_tried),
@@ -346,6 +394,7 @@ int main(void) {
         RUN_TEST(a_run_cut_in_its_confirmation_is_not_decided),
         RUN_TEST(an_undecided_confirmation_says_what_was_lacking),
         cmocka_unit_test(what_disturbed_a_trial_is_no_failure_of_the_configuration),
+        cmocka_unit_test(a_figure_is_of_whole_outputs_where_there_are_any),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
