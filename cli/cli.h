@@ -65,6 +65,7 @@ typedef enum cli_opt {
     CLI_TRIALS,
     CLI_WARMUP,
     CLI_WEIGHTS,
+    CLI_WHOLE_OUTPUTS,
     CLI_WINNERS,
     CLI_WORDS,
     CLI_WORLD_SEED,

@@ -139,6 +139,10 @@ static const cli_option options[] = {
      .low = 0,
      .high = 1000,
      .help = "warm-up runs before the first measured one (default: the profile's)"},
+    {.id = CLI_WHOLE_OUTPUTS,
+     .name = "whole-outputs",
+     .help = "decode every output to its end in the search, too (default: 32 tokens at each depth, from which longer "
+             "ones are fitted)"},
     {.id = CLI_DELTA,
      .name = "delta",
      .kind = CLI_RATIO,

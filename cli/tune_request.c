@@ -220,6 +220,7 @@ static void take_plain_options(kvat_tune_request *request, const cli_args *args)
     overrides->weights = cli_text(args, CLI_WEIGHTS);
     overrides->runs = args->values[CLI_RUNS].integer;
     if (cli_has(args, CLI_WARMUP)) overrides->warmup = args->values[CLI_WARMUP].integer;
+    request->whole_outputs = cli_has(args, CLI_WHOLE_OUTPUTS);
     request->safe = cli_has(args, CLI_SAFE);
     request->allow_lossy = cli_has(args, CLI_ALLOW_LOSSY);
     request->max_memory_bytes = args->values[CLI_MAX_MEMORY].integer;

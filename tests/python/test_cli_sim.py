@@ -179,8 +179,9 @@ def test_reports_mark_what_was_fitted(tmp_path: Path) -> None:
     assert {timing["burst"] for trial in exported["trials"] for timing in trial["timings"]} == {0}
 
 
-def test_short_outputs_are_decoded_whole_in_every_run(tmp_path: Path) -> None:
-    tune(tmp_path, "--profile", "ci-micro")
+@pytest.mark.parametrize("arguments", [("--profile", "ci-micro"), ("--whole-outputs",)])
+def test_outputs_are_decoded_whole_in_every_run(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    tune(tmp_path, *arguments)
     assert "fitted" not in (tmp_path / "kvat_results" / "report.md").read_text()
     for phase in ("search", "confirm"):
         assert {fitted for rates in samples(tmp_path / "kvat_results" / "kvat.db", phase).values() for _, fitted in rates} == {0}
