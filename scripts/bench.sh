@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the benchmarks of bench/README.md, or those named: search store startup overhead llama_bench.
+# Runs the benchmarks of bench/README.md, or those named: search store startup overhead llama_bench fidelity.
 # Results go to bench/results/. OVERHEAD_TIME (60s) is the length of the real run, BENCH_PAIRS (15) those of llama_bench.
 # SEARCH_SIZE (quick) is quick or full: only full-size figures go to bench/results/ and docs/. SEARCH_JOBS (all processors)
 # cells run at once; SEARCH_RESUME=1 goes on with a run that was interrupted; SEARCH_ONLY is a regular expression of cells.
@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-all=(startup store search overhead llama_bench)
+all=(startup store search overhead llama_bench fidelity)
 wanted=("$@")
 [ $# -gt 0 ] || wanted=("${all[@]}")
 for name in "${wanted[@]}"; do
@@ -47,6 +47,10 @@ run() {
     startup) python3 bench/startup/startup.py ;;
     overhead) python3 bench/overhead/overhead.py --time "${OVERHEAD_TIME:-60s}" ;;
     llama_bench) python3 bench/llama_bench/compare.py --pairs "${BENCH_PAIRS:-15}" ;;
+    fidelity)
+        build kvat_bench_fidelity
+        python3 bench/fidelity/agreement.py
+        ;;
     search) search ;;
     store)
         build kvat_bench_store
