@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import BUILD, kvat_version, machine, median_interval, write_result  # noqa: E402
 
 PROGRAM = BUILD / "bench" / "fidelity" / "kvat_bench_fidelity"
+MODEL = Path(__file__).resolve().parent / "model.json"  # 8 layers of 768: a token takes some milliseconds
 FIXED = ["threads-batch=1", "ubatch-size=512"]
 
 
@@ -28,8 +29,12 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """The clean runs, as the program prints them."""
     environment = {**os.environ, "KVAT_DATA_DIR": str(BUILD / "share" / "kvat"), "KVAT_LIBEXEC_DIR": str(BUILD / "libexec" / "kvat")}
     command = [PROGRAM, arguments.model, "llamacpp", arguments.context, arguments.output_tokens, str(arguments.pairs)]
-    done = subprocess.run([*command, *arguments.settings], env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return [run for run in map(json.loads, done.stdout.splitlines()) if run["status"] == "ok"]
+    runs = []
+    with subprocess.Popen([*command, *arguments.settings], env=environment, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            runs.append(json.loads(line))
+            print("pair {pair}, configuration {config}: {status}".format(**runs[-1]), file=sys.stderr)
+    return [run for run in runs if run["status"] == "ok"]
 
 
 def rate(run: dict[str, Any]) -> float:
@@ -79,9 +84,9 @@ def compare(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="synthetic:gpt2")
+    parser.add_argument("--model", default=f"synthetic:{MODEL}")
     parser.add_argument("--context", default="128,512")
-    parser.add_argument("--output-tokens", default="64,256")
+    parser.add_argument("--output-tokens", default="64,128")
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("settings", nargs="*", default=[], metavar="NAME=VALUE", help="two values are two configurations")
     arguments = parser.parse_args()
@@ -90,7 +95,7 @@ def main() -> int:
     result = {
         "kvat": kvat_version(),
         "machine": before,
-        "model": arguments.model,
+        "model": Path(arguments.model).name,
         "context": arguments.context,
         "output_tokens": arguments.output_tokens,
         "settings": arguments.settings,
