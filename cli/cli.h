@@ -66,6 +66,7 @@ typedef enum cli_opt {
     CLI_WARMUP,
     CLI_WEIGHTS,
     CLI_WHOLE_OUTPUTS,
+    CLI_SEARCH,
     CLI_WINNERS,
     CLI_WORDS,
     CLI_WORLD_SEED,

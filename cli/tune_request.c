@@ -232,6 +232,7 @@ static void take_plain_options(kvat_tune_request *request, const cli_args *args)
     request->delta = args->values[CLI_DELTA].real;
     request->p_good = args->values[CLI_CONFIDENCE].real;
     request->directory = cli_text(args, CLI_OUT);
+    request->search = cli_text(args, CLI_SEARCH);
     request->winners = cli_text(args, CLI_WINNERS);
     if (request->winners && strcmp(request->winners, "none") == 0) request->winners = "";
     request->fresh = cli_has(args, CLI_FRESH);

@@ -111,8 +111,7 @@ static unsigned scope_between(const world *w, size_t a, size_t b) {
 }
 
 static double start_s(const world *w, size_t from, size_t to) {
-    if (from == w->n_configs) return w->start_s[MODEL_SCOPE];
-    return w->flat && from != to ? w->start_s[MODEL_SCOPE] : w->start_s[scope_between(w, from, to)];
+    return w->flat || from == w->n_configs ? w->start_s[MODEL_SCOPE] : w->start_s[scope_between(w, from, to)];
 }
 
 static bool slow(const world *w, size_t config) {
@@ -140,19 +139,17 @@ static void warm_up(world *w, size_t config, double share) {
     w->now_s += share * w->ttft_s * exp(w->ln_ttft[config]);
 }
 
-// A new context costs its making and a warm-up; what changes a request alone keeps the context that is there.
+// Every run has a new context, which costs its making and a warm-up.
 static kvat_search_fate start(world *w, size_t config, bool fresh, double warm) {
-    const double cost_s = fresh ? w->start_s[MODEL_SCOPE] : start_s(w, w->last, config);
-    const bool keeps = !fresh && cost_s <= 0;
-    w->now_s += cost_s;
-    if (!keeps) w->launch = noise_launch(&w->noise);
+    w->now_s += fresh ? w->start_s[MODEL_SCOPE] : start_s(w, w->last, config);
+    w->launch = noise_launch(&w->noise);
     w->last = config;
     if (w->fails[config] > 0 && kvat_rng_uniform(&w->noise.rng) <= w->fails[config]) {
         w->now_s += FAILED_S;
         w->last = w->n_configs;
         return w->failure[config] == FAIL_CRASH ? KVAT_FATE_BROKEN : KVAT_FATE_INFEASIBLE;
     }
-    if (!keeps) warm_up(w, config, warm);
+    warm_up(w, config, warm);
     return KVAT_FATE_OK;
 }
 

@@ -82,6 +82,7 @@ typedef struct kvat_race_point {
     int64_t elapsed_ns, cost_ns;
     size_t config;
     bool confirming; /**< false: a trial of the search */
+    bool fitted;     /**< decoded bursts alone */
     kvat_trial_status status;
     double score;  /**< raw score relative to the default's median: 100·exp(s − s_default); NaN when failed */
     size_t leader; /**< after this trial; SIZE_MAX none */

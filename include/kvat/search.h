@@ -11,7 +11,8 @@
  * again. Results are told in the order proposed; a proposal may be cut short (budget, interrupt) by not telling the
  * rest.
  *
- * Methods stand in a table (kvat_search_method): "race" is the anchored race of docs/decision.md.
+ * Methods stand in a table (kvat_search_method), all of docs/decision.md: "model" learns what knobs do and is taken
+ * where none is named; "race" compares configurations one by one.
  */
 #ifndef KVAT_SEARCH_H
 #define KVAT_SEARCH_H
@@ -42,7 +43,7 @@ typedef struct kvat_search_knob {
 } kvat_search_knob;
 
 typedef struct kvat_search_options {
-    const char *method; /**< NULL: "race" */
+    const char *method; /**< NULL: "model" */
     uint64_t seed;
     const kvat_search_config *configs; /**< borrowed for the life of the search; configs[0] is the default */
     size_t n_configs;                  /**< ≥ 1 */
@@ -156,6 +157,9 @@ typedef struct kvat_search_answer {
     /** What the search's own runs say of the leader's gain over configuration 0, each figure as in `pair_sd`: mean and
      * standard deviation, on `gain_dof` degrees of freedom. NaN where nothing is known. */
     double gain_mean[4], gain_sd[4], gain_dof;
+    /** How much noise comes and goes here, 0 (steady) to 1: while above 0 the posterior is widened, more trials are
+     * allowed, and the confirmation takes nothing from the search. */
+    double restless;
     size_t survivors, tried, trials;
     const kvat_search_standing *standing; /**< n_configs, borrowed until the next call on the search */
 } kvat_search_answer;
@@ -203,7 +207,8 @@ typedef struct kvat_confirm_options {
     { 4, 8, 0.95, 2, 0, {0, 0, 0, 0}, 0, {0, 0, 0, 0}, {0, 0, 0, 0}, 0, 0 }
 
 /** For the winner of a search against its default: from two pairs on where the search knows the spread, a launch a
- * pair, more pairs where that is not enough, and no more than it takes to know that less than `delta` is at stake. */
+ * pair, more pairs where that is not enough, and no more than it takes to know that less than `delta` is at stake. What
+ * the search knows of the gain is joined with the pairs, its variance doubled; of a restless machine nothing is. */
 KVAT_EXTERN kvat_confirm_options kvat_confirm_options_after(const kvat_search_answer *answer, double delta);
 
 typedef struct kvat_confirm kvat_confirm;
@@ -228,6 +233,7 @@ typedef struct kvat_confirm_answer {
     kvat_verdict verdict;
     int failed_side; /**< with KVAT_VERDICT_FAILED */
     kvat_interval fresh; /**< A − B of score s by the pairs alone */
+    bool joined;         /**< `score` and `part` also rest on what was known before */
     bool too_little; /**< undecided, and A − B is surely below `enough` */
 } kvat_confirm_answer;
 

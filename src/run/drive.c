@@ -21,6 +21,7 @@ struct kvat__drive {
     kvat_search *search;
     kvat_confirm *confirm;
     kvat_search_config *configs;
+    kvat_search_knob *knobs;
     kvat_search_trial trial; /* the step, as the search proposed it */
     kvat__step step;
     bool has_step;
@@ -57,6 +58,38 @@ static kvat_status make_configs(kvat__drive *drive, kvat_error *err) {
     return KVAT_OK;
 }
 
+static kvat_status make_knobs(kvat__drive *drive, kvat_error *err) {
+    const kvat_knobs *knobs = drive->job->knobs;
+    const size_t n = kvat_knobs_count(knobs);
+    drive->knobs = calloc(n + 1, sizeof *drive->knobs);
+    if (!drive->knobs) return nomem(err);
+    for (size_t i = 0; i < n; i++) {
+        const kvat_knob *knob = kvat_knobs_at(knobs, i);
+        drive->knobs[i] = (kvat_search_knob){knob->n_values, knob->type != KVAT_KNOB_ENUM, knob->scope};
+    }
+    return KVAT_OK;
+}
+
+static kvat_search_options options_of(const kvat__drive *drive) {
+    const kvat__job *job = drive->job;
+    kvat_search_options options = KVAT_SEARCH_OPTIONS_INIT;
+    options.method = json_string_value(json_object_get(job->request, "search"));
+    options.seed = job->seed;
+    options.configs = drive->configs;
+    options.n_configs = kvat_space_count(job->space);
+    options.knobs = drive->knobs;
+    options.n_knobs = kvat_knobs_count(job->knobs);
+    options.delta = job->delta;
+    options.p_good_target = job->p_good;
+    options.has_incumbent = job->incumbent != SIZE_MAX;
+    options.incumbent = options.has_incumbent ? job->incumbent : 0;
+    options.min_runs = (size_t)(job->profile->runs > 0 ? job->profile->runs : 1);
+    options.part_weight[0] = job->profile->weight_ttft;
+    options.part_weight[1] = job->profile->weight_decode;
+    options.part_weight[2] = job->profile->weight_memory;
+    return options;
+}
+
 kvat_status kvat__drive_new(kvat__drive **out, const kvat__job *job, kvat_error *err) {
     kvat__drive *drive = calloc(1, sizeof *drive);
     if (!drive) return nomem(err);
@@ -64,17 +97,9 @@ kvat_status kvat__drive_new(kvat__drive **out, const kvat__job *job, kvat_error 
     drive->confirmed = drive->reference = SIZE_MAX;
     drive->confirm_options = (kvat_confirm_options)KVAT_CONFIRM_OPTIONS_INIT;
     kvat_status status = make_configs(drive, err);
+    if (status == KVAT_OK) status = make_knobs(drive, err);
     if (status == KVAT_OK) {
-        kvat_search_options options = KVAT_SEARCH_OPTIONS_INIT;
-        options.seed = job->seed;
-        options.configs = drive->configs;
-        options.n_configs = kvat_space_count(job->space);
-        options.n_knobs = kvat_knobs_count(job->knobs);
-        options.delta = job->delta;
-        options.p_good_target = job->p_good;
-        options.has_incumbent = job->incumbent != SIZE_MAX;
-        options.incumbent = options.has_incumbent ? job->incumbent : 0;
-        options.min_runs = (size_t)(job->profile->runs > 0 ? job->profile->runs : 1);
+        const kvat_search_options options = options_of(drive);
         status = kvat_search_new(&drive->search, &options, err);
     }
     if (status == KVAT_OK)
@@ -89,6 +114,7 @@ void kvat__drive_free(kvat__drive *drive) {
     kvat_search_free(drive->search);
     kvat_confirm_free(drive->confirm);
     free(drive->configs);
+    free(drive->knobs);
     free(drive->default_scores.items);
     free(drive->default_confirm_scores.items);
     free(drive);
@@ -194,6 +220,8 @@ static kvat_status start_confirmation(kvat__drive *drive, kvat_error *err) {
     }
     drive->confirmed = answer.leader;
     drive->reference = reference;
+    if (reference == 0 && !drive->job->default_dropped)
+        drive->confirm_options = kvat_confirm_options_after(&answer, drive->job->delta);
     return kvat_confirm_new(&drive->confirm, &drive->confirm_options, err);
 }
 
@@ -208,7 +236,10 @@ static void next_of_confirmation(kvat__drive *drive) {
                                .chunk = (size_t)drive->side.side,
                                .fresh_process = drive->side.fresh_process,
                                .repetition = CONFIRM_REPETITION + drive->side.pair,
-                               .plain = drive->job->burst_tokens > 0 && kvat__plain_is_cheap(drive->job->profile)};
+                               .burst_tokens = drive->side.whole ? 0 : drive->job->burst_tokens,
+                               .burst_repeats = drive->side.whole ? 0 : drive->fidelity.burst_repeats,
+                               .plain = drive->side.whole && drive->job->burst_tokens > 0 &&
+                                        kvat__plain_is_cheap(drive->job->profile)};
     drive->has_step = true;
 }
 
@@ -344,7 +375,7 @@ kvat_status kvat__drive_tell(kvat__drive *drive, const kvat_trial_record *record
     if (drive->step.phase == KVAT_PHASE_SEARCH) return tell_search(drive, record, score, &parts, err);
     const double ln_part[3] = {parts.ln_ttft, parts.ln_decode, parts.ln_peak};
     bool is_default = ok && record->config == 0 && !drive->job->default_dropped;
-    if (is_default) status = add_score(&drive->default_confirm_scores, score, err);
+    if (is_default && drive->side.whole) status = add_score(&drive->default_confirm_scores, score, err);
     if (status != KVAT_OK) return status;
     return kvat_confirm_tell(drive->confirm, &drive->side, ok, score, ln_part, err);
 }
@@ -359,6 +390,12 @@ void kvat__drive_skip(kvat__drive *drive, const kvat_trial_record *record) {
 
 /* ---- looking ---- */
 
+/** With so many a confirmation that was cut short has told what it could. */
+static size_t pairs_that_tell(const kvat__drive *drive) {
+    const kvat_confirm_options usual = KVAT_CONFIRM_OPTIONS_INIT;
+    return drive->confirm_options.min_pairs > usual.min_pairs ? drive->confirm_options.min_pairs : usual.min_pairs;
+}
+
 kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_error *err) {
     kvat__drive_view view = {.confirming = drive->confirm != NULL,
                              .search_done = drive->search_done,
@@ -372,7 +409,7 @@ kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_err
                              .voided = drive->voided,
                              .elapsed_ns = drive->elapsed_ns,
                              .mean_cost_ns = mean_cost(drive),
-                             .pairs_min = drive->confirm_options.min_pairs,
+                             .pairs_min = pairs_that_tell(drive),
                              .pairs_max = drive->confirm_options.max_pairs,
                              .confirm_cost_ns = confirm_cost(drive)};
     if (drive->confirm) view.confirmation = kvat_confirm_answer_get(drive->confirm);

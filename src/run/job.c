@@ -6,6 +6,10 @@
 #include "kvat/file.h"
 #include "run_internal.h"
 
+/* What counts as equal unless it is said: among thousands, many are within 1 % of the best. */
+enum { MANY_CONFIGS = 64 };
+static const double DELTA_OF_FEW = 0.01, DELTA_OF_MANY = 0.02;
+
 void kvat__job_free(kvat__job *job) {
     if (!job) return;
     json_decref(job->request);
@@ -291,7 +295,6 @@ kvat_status kvat__job_read_facts(kvat__job *job, kvat_error *err) {
     job->context_tokens = largest_context(job->profile);
     job->seed = (uint64_t)int_of(job->request, "seed", 0);
     job->world_seed = (uint64_t)int_of(job->request, "world_seed", 0);
-    job->delta = real_of(job->request, "delta", 0.01);
     job->p_good = real_of(job->request, "p_good", 0.95);
     job->trial_limit_ns = int_of(job->request, "trial_limit_ns", 0);
     job->peak_limit_bytes =
@@ -307,6 +310,8 @@ static kvat_status complete(kvat__job *job, kvat_error *err) {
     if (status == KVAT_OK) status = make_space(job, err);
     if (status == KVAT_OK) status = note_drawn(job, err);
     if (status != KVAT_OK) return status;
+    job->delta =
+        real_of(job->request, "delta", kvat_space_count(job->space) > MANY_CONFIGS ? DELTA_OF_MANY : DELTA_OF_FEW);
     json_t *list = json_array();
     if (json_object_set_new(job->note, "left_out", list) != 0) return nomem(err);
     status = prune(job, int_of(job->note, "memory_limit_bytes", 0), err);
@@ -389,15 +394,19 @@ static kvat_status request_json(kvat__job *job, const kvat_tune_request *request
     if (status == KVAT_OK) status = settings_object(&sweep, request->sweep, request->n_sweep, err);
     if (status == KVAT_OK) {
         job->request = json_pack(
-            "{s:s, s:s, s:O?, s:O, s:O, s:O, s:b, s:b, s:I, s:I, s:I, s:I, s:f, s:f}", "format", "kvat-request/1",
+            "{s:s, s:s, s:O?, s:O, s:O, s:O, s:b, s:b, s:I, s:I, s:I, s:I, s:f, s:s}", "format", "kvat-request/1",
             "engine", engine_name, "model", json_object_get(json_object_get(job->describe, "model"), "identity"),
             "profile", profile, "set", set, "sweep", sweep, "safe", (int)request->safe, "allow_lossy",
             (int)request->allow_lossy, "max_memory_bytes", (json_int_t)request->max_memory_bytes, "trial_limit_ns",
             (json_int_t)request->trial_limit_ns, "seed", (json_int_t)request->seed, "world_seed",
-            (json_int_t)request->world_seed, "delta", request->delta > 0 ? request->delta : 0.01, "p_good",
-            request->p_good > 0 ? request->p_good : 0.95);
+            (json_int_t)request->world_seed, "p_good",
+            request->p_good > 0 ? request->p_good : 0.95, "search",
+            request->search ? request->search : kvat_search_methods()[0]);
         if (!job->request) status = nomem(err);
     }
+    if (status == KVAT_OK && request->delta > 0 &&
+        json_object_set_new(job->request, "delta", json_real(request->delta)) != 0)
+        status = nomem(err);
     if (status == KVAT_OK && job->profile->builtin &&
         json_object_set_new(job->request, "profile_builtin", json_true()) != 0)
         status = nomem(err);

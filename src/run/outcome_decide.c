@@ -22,7 +22,7 @@ static void put_sure(kvat_buf *out, const kvat_outcome *o, const char *of, bool 
 static bool confirmation_is_over(const kvat__drive_view *view) {
     const kvat_confirm_answer *answer = &view->confirmation;
     if (answer->verdict == KVAT_VERDICT_FAILED) return answer->failed_side == 0;
-    return answer->verdict != KVAT_VERDICT_UNDECIDED || answer->pairs >= view->pairs_min;
+    return answer->verdict != KVAT_VERDICT_UNDECIDED || answer->too_little || answer->pairs >= view->pairs_min;
 }
 
 /** The default, unless it was beaten; without one the leader, unless that lost. */
@@ -43,7 +43,8 @@ static const char *what_lacked(const kvat__drive_view *view) {
 static void put_confirmation(kvat_buf *why, const kvat_outcome *o, const kvat__drive_view *view, const char *against) {
     const kvat_confirm_answer *answer = &view->confirmation;
     if (answer->verdict == KVAT_VERDICT_A)
-        kvat_buf_printf(why, "Confirmed on %zu fresh pairs against %s; ", answer->pairs, against);
+        kvat_buf_printf(why, "Confirmed on %zu fresh pairs against %s%s; ", answer->pairs, against,
+                        answer->joined ? ", joined with the runs of the search" : "");
     else if (answer->verdict == KVAT_VERDICT_B)
         kvat_buf_printf(why, "The leader of the search scored lower than %s in %zu fresh pairs; ", against,
                         answer->pairs);
@@ -52,6 +53,9 @@ static void put_confirmation(kvat_buf *why, const kvat_outcome *o, const kvat__d
     else if (answer->verdict == KVAT_VERDICT_FAILED)
         kvat_buf_printf(why, "In the confirmation %s failed itself; ",
                         o->reference_is_default ? "the default" : "the configuration held against the leader");
+    else if (answer->too_little)
+        kvat_buf_printf(why, "In %zu fresh pairs the leader of the search was less than %.3g %% ahead of %s; ",
+                        answer->pairs, 100 * o->delta, against);
     else if (answer->pairs > 0)
         kvat_buf_printf(why, "%zu fresh pair%s could not tell the leader of the search from %s; ", answer->pairs,
                         answer->pairs == 1 ? "" : "s", against);
@@ -115,6 +119,8 @@ static void put_missing(kvat_buf *why, const kvat_outcome *o, const kvat__drive_
     const kvat_confirm_answer *confirmation = &view->confirmation;
     if (!view->finished) {
         kvat_buf_puts(why, ", and the run is not finished");
+    } else if (!raced && !view->out_of_budget && view->answer.restless > 0) {
+        kvat_buf_printf(why, ", and %zu trials were not enough: noise comes and goes here", view->answer.trials);
     } else if (!raced) {
         kvat_buf_printf(why, ", and the budget ended%s", o->noisy ? " on a noisy machine" : "");
         if (view->answer.survivors > 1) kvat_buf_printf(why, " with %zu configurations left", view->answer.survivors);

@@ -33,6 +33,13 @@ static char *dup_or_empty(const char *text) {
 
 /* ---- the race, point by point ---- */
 
+/** Decoded no more than a run of the search. */
+static bool fitted(const kvat_trial_record *record) {
+    bool any = false;
+    for (size_t i = 0; i < record->n_samples; i++) any |= record->samples[i].fitted;
+    return any;
+}
+
 static kvat_status add_point(gathering *g, const kvat_trial_record *record, kvat__drive *drive) {
     kvat_outcome *o = g->outcome;
     if (o->n_race == g->race_capacity) {
@@ -55,6 +62,7 @@ static kvat_status add_point(gathering *g, const kvat_trial_record *record, kvat
         .cost_ns = record->cost_ns,
         .config = record->config,
         .confirming = record->phase == KVAT_PHASE_CONFIRM,
+        .fitted = fitted(record),
         .status = record->status,
         .score = score, /* made relative at the end, when the default's median is known */
         .leader = view.answer.has_leader ? view.answer.leader : SIZE_MAX,
@@ -79,7 +87,7 @@ static void note_disturbance(gathering *g, const kvat_trial_record *record) {
 static kvat_status note_cells(gathering *g, const kvat_trial_record *record) {
     if (record->status != KVAT_TRIAL_OK) return KVAT_OK;
     const kvat_cell_run run = {.config = record->config,
-                               .confirming = record->phase == KVAT_PHASE_CONFIRM,
+                               .confirming = record->phase == KVAT_PHASE_CONFIRM && !fitted(record),
                                .elapsed_ns = record->elapsed_ns,
                                .cost_ns = record->cost_ns,
                                .samples = record->samples,
@@ -125,7 +133,7 @@ static void finish_race(kvat_outcome *o, double default_score, double default_co
         kvat_race_point *point = &o->race[i];
         if (isnan(point->score)) continue;
         if (isnan(origin)) origin = confirm_origin = point->score;
-        point->score = kvat__relative_score(point->score, point->confirming ? confirm_origin : origin);
+        point->score = kvat__relative_score(point->score, point->confirming && !point->fitted ? confirm_origin : origin);
     }
 }
 

@@ -342,6 +342,7 @@ static void fill_answer(kvat_search_answer *out, kvat_search_standing *standing,
     const bool claim = may_claim(m, ledger);
     out->sigma = view->rows.n > 1 ? sqrt(noise_of(&view->belief)) : NAN;
     for (size_t i = 0; !claim && i < ledger->options.n_configs; i++) standing[i].p_good = 0;
+    out->restless = view->belief.restless;
     out->has_leader = view->has_leader;
     if (!view->has_leader) return;
     out->leader = view->posterior.list[view->pick];

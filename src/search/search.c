@@ -13,8 +13,8 @@ struct kvat_search {
     kvat_search_standing *standing;
 };
 
-static const kvat_search_method *const METHODS[] = {&kvat__race, &kvat__model, NULL};
-static const char *const METHOD_NAMES[] = {"race", "model", NULL};
+static const kvat_search_method *const METHODS[] = {&kvat__model, &kvat__race, NULL};
+static const char *const METHOD_NAMES[] = {"model", "race", NULL};
 
 const char *const *kvat_search_methods(void) {
     return METHOD_NAMES;
@@ -29,7 +29,7 @@ static const kvat_search_method *find_method(const char *name) {
 kvat_status kvat_search_new(kvat_search **out, const kvat_search_options *options, kvat_error *err) {
     const kvat_search_method *method = find_method(options->method);
     if (!method)
-        return kvat_fail(err, KVAT_ERR_USAGE, "no search method '%s'; there are: race, model", options->method);
+        return kvat_fail(err, KVAT_ERR_USAGE, "no search method '%s'; there are: model, race", options->method);
     kvat_status status;
     kvat_search *search = calloc(1, sizeof *search);
     if (!search) return kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate a search");

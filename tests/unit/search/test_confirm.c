@@ -25,9 +25,10 @@ static size_t run_pairs(kvat_confirm *confirm, const double (*scores)[2]) {
 static void pairs_come_in_abba_order_with_a_launch_every_second_pair(void **state) {
     (void)state;
     static const kvat_confirm_trial expected[] = {
-        {0, 0, true},  {1, 0, true},  {1, 1, false}, {0, 1, false}, {0, 2, true},  {1, 2, true},
-        {1, 3, false}, {0, 3, false}, {0, 4, true},  {1, 4, true},  {1, 5, false}, {0, 5, false},
-        {0, 6, true},  {1, 6, true},  {1, 7, false}, {0, 7, false},
+        {0, 0, true, true},  {1, 0, true, true},  {1, 1, false, true}, {0, 1, false, true},
+        {0, 2, true, true},  {1, 2, true, true},  {1, 3, false, true}, {0, 3, false, true},
+        {0, 4, true, true},  {1, 4, true, true},  {1, 5, false, true}, {0, 5, false, true},
+        {0, 6, true, true},  {1, 6, true, true},  {1, 7, false, true}, {0, 7, false, true},
     };
     kvat_confirm *confirm = new_confirm(NULL);
     kvat_confirm_trial trial;
@@ -36,6 +37,7 @@ static void pairs_come_in_abba_order_with_a_launch_every_second_pair(void **stat
         assert_int_equal(trial.side, expected[i].side);
         assert_int_equal(trial.pair, expected[i].pair);
         assert_int_equal(trial.fresh_process, expected[i].fresh_process);
+        assert_int_equal(trial.whole, expected[i].whole);
         tell(confirm, &trial, trial.pair % 2 ? 0.1 : trial.side ? 0.2 : 0); // differences that cancel
     }
     assert_false(kvat_confirm_propose(&trial, confirm));
@@ -142,7 +144,7 @@ static void what_was_not_proposed_is_refused(void **state) {
     (void)state;
     kvat_confirm *confirm = new_confirm(NULL);
     const double part[3] = {0}, holed[3] = {0, NAN, 0};
-    const kvat_confirm_trial first = {0, 0, true}, side = {1, 0, true}, pair = {0, 1, true};
+    const kvat_confirm_trial first = {0, 0, true, true}, side = {1, 0, true, true}, pair = {0, 1, true, true};
     kvat_error err = KVAT_ERROR_INIT;
     assert_int_equal(kvat_confirm_tell(confirm, &side, true, 0, part, &err), KVAT_ERR_USAGE);
     assert_int_equal(kvat_confirm_tell(confirm, &pair, true, 0, part, &err), KVAT_ERR_USAGE);
@@ -156,7 +158,15 @@ static void what_was_not_proposed_is_refused(void **state) {
 static void bad_options_are_refused(void **state) {
     (void)state;
     static const kvat_confirm_options cases[] = {
-        {1, 8, 0.95, 1}, {0, 8, 0.95, 1}, {4, 3, 0.95, 2}, {4, 8, 0, 2}, {4, 8, 1, 2}, {4, 8, 0.95, 0}, {4, 8, 0.95, 4},
+        {.min_pairs = 1, .max_pairs = 8, .level = 0.95, .pairs_per_launch = 1},
+        {.min_pairs = 0, .max_pairs = 8, .level = 0.95, .pairs_per_launch = 1},
+        {.min_pairs = 4, .max_pairs = 3, .level = 0.95, .pairs_per_launch = 2},
+        {.min_pairs = 4, .max_pairs = 8, .level = 0, .pairs_per_launch = 2},
+        {.min_pairs = 4, .max_pairs = 8, .level = 1, .pairs_per_launch = 2},
+        {.min_pairs = 4, .max_pairs = 8, .level = 0.95, .pairs_per_launch = 0},
+        {.min_pairs = 4, .max_pairs = 8, .level = 0.95, .pairs_per_launch = 4},
+        {.min_pairs = 4, .max_pairs = 8, .level = 0.95, .pairs_per_launch = 2, .prior_dof = -1},
+        {.min_pairs = 4, .max_pairs = 8, .level = 0.95, .pairs_per_launch = 2, .enough = -0.01},
     };
     for (size_t i = 0; i < LENGTH(cases); i++) {
         kvat_confirm *confirm = NULL;
@@ -242,7 +252,11 @@ static void differences_that_matter_are_found(void **state) {
 static void other_numbers_of_pairs_keep_their_level(void **state) {
     (void)state;
     static const kvat_confirm_options cases[] = {
-        {4, 4, 0.95, 2}, {8, 8, 0.95, 2}, {2, 12, 0.95, 1}, {8, 20, 0.95, 2}, {4, 8, 0.8, 2}};
+        {.min_pairs = 4, .max_pairs = 4, .level = 0.95, .pairs_per_launch = 2},
+        {.min_pairs = 8, .max_pairs = 8, .level = 0.95, .pairs_per_launch = 2},
+        {.min_pairs = 2, .max_pairs = 12, .level = 0.95, .pairs_per_launch = 1},
+        {.min_pairs = 8, .max_pairs = 20, .level = 0.95, .pairs_per_launch = 2},
+        {.min_pairs = 4, .max_pairs = 8, .level = 0.8, .pairs_per_launch = 2}};
     for (size_t i = 0; i < LENGTH(cases); i++) {
         const tally t = simulate(&cases[i], NORMAL, 0, 5000);
         const double side = (1 - cases[i].level) / 2, slack = 3 * sqrt(side / 5000);
