@@ -337,7 +337,7 @@ static bool draw(world *w, const space *s, world_kind kind, uint64_t seed) {
 }
 
 bool world_init(world *w, size_t size, world_kind kind, uint64_t seed) {
-    static const double start_s[WORLD_SCOPES] = {.2, .2, 1.5, 1.5};
+    static const double start_s[WORLD_SCOPES] = {0, .2, 1.5, 1.5};
     const space *s = find_space(size);
     uint16_t usual[MOST_KNOBS];
     *w = (world){.flat = size == 24, .ttft_s = 1, .decode_tok_per_s = 40};

@@ -139,17 +139,19 @@ static void warm_up(world *w, size_t config, double share) {
     w->now_s += share * w->ttft_s * exp(w->ln_ttft[config]);
 }
 
-// Every run has a new context, which costs its making and a warm-up.
+// As a run does: a new configuration costs its making and a warm-up, where only requests differ the warm-up alone.
 static kvat_search_fate start(world *w, size_t config, bool fresh, double warm) {
-    w->now_s += fresh ? w->start_s[MODEL_SCOPE] : start_s(w, w->last, config);
-    w->launch = noise_launch(&w->noise);
+    const bool again = !fresh && config == w->last;
+    const double cost_s = fresh ? w->start_s[MODEL_SCOPE] : again ? 0 : start_s(w, w->last, config);
+    w->now_s += cost_s;
+    if (cost_s > 0) w->launch = noise_launch(&w->noise);
     w->last = config;
     if (w->fails[config] > 0 && kvat_rng_uniform(&w->noise.rng) <= w->fails[config]) {
         w->now_s += FAILED_S;
         w->last = w->n_configs;
         return w->failure[config] == FAIL_CRASH ? KVAT_FATE_BROKEN : KVAT_FATE_INFEASIBLE;
     }
-    warm_up(w, config, warm);
+    if (!again) warm_up(w, config, warm);
     return KVAT_FATE_OK;
 }
 

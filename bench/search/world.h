@@ -61,7 +61,7 @@ typedef struct world_run {
     double ln_part[3];     // ln TTFT, ln decode, ln peak
     double started_s, cost_s;
 } world_run;
-// A short run, given up at three times the default's time.
+// A short run, given up at three times the default's time; the same configuration again needs no start.
 world_run world_measure(world *w, size_t config);
 // The same in a fresh process; and full length in one.
 world_run world_measure_fresh(world *w, size_t config);

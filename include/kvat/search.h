@@ -157,8 +157,8 @@ typedef struct kvat_search_answer {
     /** What the search's own runs say of the leader's gain over configuration 0, each figure as in `pair_sd`: mean and
      * standard deviation, on `gain_dof` degrees of freedom. NaN where nothing is known. */
     double gain_mean[4], gain_sd[4], gain_dof;
-    /** How much noise comes and goes here, 0 (steady) to 1: while above 0 the posterior is widened, more trials are
-     * allowed, and the confirmation takes nothing from the search. */
+    /** How much noise comes and goes here, 0 (steady) to 1: the more, the wider is the posterior, and the more trials
+     * are allowed; above a half the confirmation takes nothing from the search. */
     double restless;
     size_t survivors, tried, trials;
     const kvat_search_standing *standing; /**< n_configs, borrowed until the next call on the search */
@@ -208,7 +208,7 @@ typedef struct kvat_confirm_options {
 
 /** For the winner of a search against its default: from two pairs on where the search knows the spread, a launch a
  * pair, more pairs where that is not enough, and no more than it takes to know that less than `delta` is at stake. What
- * the search knows of the gain is joined with the pairs, its variance doubled; of a restless machine nothing is. */
+ * the search knows of the gain is joined with the pairs, its variance doubled; where noise comes and goes (`restless` above a half) nothing is, and all is as by default. */
 KVAT_EXTERN kvat_confirm_options kvat_confirm_options_after(const kvat_search_answer *answer, double delta);
 
 typedef struct kvat_confirm kvat_confirm;

@@ -23,6 +23,8 @@ typedef struct trial {
     int cores;
     json_t *process, *model, *context, *request; /**< settings by scope */
     json_t *effective;                           /**< what was read back so far */
+    json_t *made_with;                           /**< of the context, where the next trial may take it over */
+    bool takes_over;                             /**< the context of the trial before */
     bool judge_load;
 } trial;
 
@@ -291,6 +293,46 @@ kvat_status kvat__settings_join(json_t **out, const json_t *a, const json_t *b, 
     return KVAT_OK;
 }
 
+/* ---- a context taken over from the trial before ---- */
+
+/** Where only request-scope settings differ, nothing has to be made anew. A context serves one batch size; under a
+ * virtual clock every trial makes its own, since a run that is resumed must find what it would have found. */
+static kvat_status look_at_left_context(trial *t, const kvat__cell_group *groups, size_t n_groups, kvat_error *err) {
+    if (t->job->virtual_clock || n_groups != 1) return KVAT_OK;
+    t->made_with = json_pack("{s:O, s:I, s:I}", "settings", t->context, "context_tokens",
+                             (json_int_t)(groups[0].context_tokens * groups[0].sequences), "sequences",
+                             (json_int_t)groups[0].sequences);
+    if (!t->made_with) return nomem(err);
+    t->takes_over = t->s->left.made_with && json_equal(t->s->left.made_with, t->made_with);
+    return KVAT_OK;
+}
+
+static void take_over(trial *t) {
+    kvat_trial_record *record = &t->m->record;
+    json_object_update(t->effective, t->s->left.effective);
+    record->model_bytes = t->s->left.model_bytes;
+    record->kv_bytes = t->s->left.kv_bytes;
+    record->compute_bytes = t->s->left.compute_bytes;
+}
+
+/** After a clean trial; anything else leaves none. */
+static void leave_context(trial *t) {
+    const kvat_trial_record *record = &t->m->record;
+    const char *name;
+    json_t *value;
+    kvat__session_forget_context(t->s);
+    if (!t->made_with || record->status != KVAT_TRIAL_OK || !t->s->worker) return;
+    json_t *effective = json_copy(t->effective);
+    json_object_foreach(t->request, name, value) json_object_del(effective, name);
+    if (!effective) return;
+    t->s->left = (kvat__left_context){.made_with = json_incref(t->made_with),
+                                      .effective = effective,
+                                      .model_bytes = record->model_bytes,
+                                      .kv_bytes = record->kv_bytes,
+                                      .compute_bytes = record->compute_bytes,
+                                      .config = t->step->config};
+}
+
 static kvat_status prepare(trial *t, const kvat__cell_group *group, int64_t context_tokens, kvat_error *err) {
     json_t *settings = NULL;
     kvat_status status = kvat__settings_join(&settings, t->context, t->request, err);
@@ -323,7 +365,7 @@ static kvat_status prepare(trial *t, const kvat__cell_group *group, int64_t cont
 /** The context of the trial before would count into this one's peak. A worker without `release` replaces it in
  * `prepare`. */
 static kvat_status release_context(trial *t, kvat_error *err) {
-    if (!t->s->used) return KVAT_OK;
+    if (!t->s->used || t->takes_over) return KVAT_OK;
     kvat_call call = {0};
     json_t *params = json_pack("{s:s}", "what", "context");
     kvat_status status = kvat__session_call(&call, t->s, "release", params, SHORT_DEADLINE_NS, err);
@@ -419,8 +461,13 @@ static kvat_status ready_model(trial *t, kvat_error *err) {
 
 static kvat_status measure_group(trial *t, const kvat__cell_group *group, kvat_error *err) {
     int64_t context_tokens = group->context_tokens * group->sequences;
-    kvat_status status = prepare(t, group, context_tokens, err);
-    if (going(t, status)) status = warm_up(t, group, err);
+    kvat_status status = KVAT_OK;
+    const bool warm = t->takes_over && t->s->left.config == t->step->config;
+    if (t->takes_over)
+        take_over(t);
+    else
+        status = prepare(t, group, context_tokens, err);
+    if (going(t, status) && !warm) status = warm_up(t, group, err);
     if (going(t, status)) status = run_depths(t, group, err);
     if (going(t, status)) status = check_effective(t, context_tokens, err);
     return status;
@@ -430,7 +477,9 @@ static kvat_status measure_groups(trial *t, kvat_error *err) {
     kvat__cell_group *groups = calloc(t->job->profile->n_cells, sizeof *groups);
     if (!groups) return nomem(err);
     size_t n = kvat__cell_groups(groups, t->job->profile);
-    kvat_status status = KVAT_OK;
+    kvat_status status = look_at_left_context(t, groups, n, err);
+    if (going(t, status)) status = release_context(t, err);
+    if (going(t, status)) status = reset_peak(t, err);
     for (size_t i = 0; i < n && going(t, status); i++) status = measure_group(t, &groups[i], err);
     free(groups);
     return status;
@@ -519,18 +568,18 @@ kvat_status kvat__session_measure(kvat__measurement *out, kvat__session *session
     if (going(&t, status)) status = ready_worker(&t, err);
     if (going(&t, status)) status = ready_model(&t, err);
     if (going(&t, status)) status = kvat__session_ensure_prompts(session, job->profile, err);
-    if (going(&t, status)) status = release_context(&t, err);
-    if (going(&t, status)) status = reset_peak(&t, err);
     if (going(&t, status)) status = measure_groups(&t, err);
     if (going(&t, status)) status = read_peak(&t, err);
     if (going(&t, status)) check_slo(&t);
     session->used = session->worker != NULL;
+    leave_context(&t);
     if (status == KVAT_OK) status = finish(&t, err);
     json_decref(t.process);
     json_decref(t.model);
     json_decref(t.context);
     json_decref(t.request);
     json_decref(t.effective);
+    json_decref(t.made_with);
     if (status != KVAT_OK) kvat__measurement_clear(out);
     return status;
 }

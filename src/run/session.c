@@ -99,6 +99,13 @@ void kvat__session_drop_worker(kvat__session *s) {
     kvat_buf_reset(&s->loaded);
     s->loaded_ns = 0;
     s->used = false;
+    kvat__session_forget_context(s);
+}
+
+void kvat__session_forget_context(kvat__session *s) {
+    json_decref(s->left.made_with);
+    json_decref(s->left.effective);
+    s->left = (kvat__left_context){0};
 }
 
 static void on_progress(void *user, const char *stage, int64_t done, int64_t total) {
@@ -247,6 +254,7 @@ kvat_status kvat__session_open(kvat__session **out, json_t **hello, json_t **des
 void kvat__session_close(kvat__session *s) {
     if (!s) return;
     kvat_worker_free(s->worker);
+    kvat__session_forget_context(s);
     json_decref(s->process);
     kvat_buf_clear(&s->loaded);
     kvat_buf_clear(&s->identity);
@@ -309,6 +317,7 @@ kvat_status kvat__session_ensure_model(kvat_call *call, kvat__session *s, const 
         return KVAT_OK;
     }
     kvat_buf_reset(&s->loaded);
+    kvat__session_forget_context(s);
     json_t *params = json_pack("{s:s, s:O}", "model", s->options.model, "settings", model);
     kvat_status status = kvat__session_call(call, s, "load", params, LOAD_DEADLINE_NS, err);
     if (status != KVAT_OK || call->outcome != KVAT_CALL_OK) return status;

@@ -5,6 +5,14 @@
 
 #include "run_internal.h"
 
+/** The context that the last trial left behind, while it may serve the next one. */
+typedef struct kvat__left_context {
+    json_t *made_with; /**< {settings, context_tokens, sequences}; NULL: there is none */
+    json_t *effective; /**< what was in force, but for settings of a request */
+    int64_t model_bytes, kv_bytes, compute_bytes;
+    size_t config;
+} kvat__left_context;
+
 struct kvat__session {
     kvat__session_options options;
     const kvat_knobs *knobs; /**< of the job; set before restoring */
@@ -17,6 +25,7 @@ struct kvat__session {
     int64_t now_ns;          /**< worker clock at its last answer */
     bool virtual_clock;
     bool used;              /**< a trial ran in this process */
+    kvat__left_context left;
     json_int_t *prompt_ids; /**< the user's text, tokenised; never stored */
     size_t n_prompt_ids;
 };
@@ -25,6 +34,7 @@ struct kvat__session {
 kvat_status kvat__session_call(kvat_call *out, kvat__session *s, const char *method, json_t *params,
                                int64_t deadline_ns, kvat_error *err);
 void kvat__session_drop_worker(kvat__session *s);
+void kvat__session_forget_context(kvat__session *s);
 kvat_trial_status kvat__status_of_call(const kvat_call *call);
 /** Settings of a configuration in one scope; of the process scope only those off default. New reference. */
 kvat_status kvat__scope_settings(json_t **out, const kvat__job *job, size_t config, kvat_scope scope, kvat_error *err);

@@ -12,7 +12,7 @@ static const double EARLY_SHARE = 0.5; // of the error, spread over all looks bu
 // Where a search has gone before. Chosen by simulation (bench/search): intervals cover what they say, however many
 // looks there were.
 enum { INFORMED_MIN_PAIRS = 2, RESTLESS_MIN_PAIRS = 4, INFORMED_MAX_PAIRS = 16, WHOLE_PAIRS = 2 };
-static const double RESTLESS_PAIR_SD = .025;
+static const double RESTLESS_PAIR_SD = .025, RESTLESS = .5;
 static const double KNOWN_WIDER = 2;    // variance of what the search says of the gain: it chose the leader
 static const double INFORMED_DOF = 4;   // what the search's idea of the spread is worth: it knows of no fresh starts
 static const double INFORMED_SHARE = .5; // of the error, at every look
@@ -46,7 +46,7 @@ static kvat_status check_options(const kvat_confirm_options *o, kvat_error *err)
 kvat_confirm_options kvat_confirm_options_after(const kvat_search_answer *answer, double delta) {
     kvat_confirm_options options = KVAT_CONFIRM_OPTIONS_INIT;
     options.enough = delta;
-    if (!(answer->pair_sd[SCORE] > 0) || answer->restless > 0) return options;
+    if (!(answer->pair_sd[SCORE] > 0) || answer->restless > RESTLESS) return options;
     options.min_pairs = answer->pair_sd[SCORE] > RESTLESS_PAIR_SD ? RESTLESS_MIN_PAIRS : INFORMED_MIN_PAIRS;
     options.max_pairs = INFORMED_MAX_PAIRS;
     options.pairs_per_launch = 1;
