@@ -165,6 +165,9 @@ typedef struct kvat_search_answer {
 } kvat_search_answer;
 
 KVAT_EXTERN kvat_status kvat_search_answer_get(kvat_search_answer *out, kvat_search *search, kvat_error *err);
+/** For those who look on after every trial: the same as of the last decision, which costs nothing anew. Counts of runs
+ * are those of now. */
+KVAT_EXTERN kvat_status kvat_search_answer_glance(kvat_search_answer *out, kvat_search *search, kvat_error *err);
 
 /** How many trials each kind of answer will take from here, from what is known so far: ranges for the estimate shown
  * after the default's run. Not a promise: the end of a race depends on how close the best are. */

@@ -396,7 +396,7 @@ static size_t pairs_that_tell(const kvat__drive *drive) {
     return drive->confirm_options.min_pairs > usual.min_pairs ? drive->confirm_options.min_pairs : usual.min_pairs;
 }
 
-kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_error *err) {
+static kvat_status look(kvat__drive_view *out, kvat__drive *drive, bool glance, kvat_error *err) {
     kvat__drive_view view = {.confirming = drive->confirm != NULL,
                              .search_done = drive->search_done,
                              .out_of_budget = drive->out_of_budget,
@@ -419,7 +419,16 @@ kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_err
     view.default_confirm_score = confirmed->n ? kvat_median(confirmed->items, confirmed->n) : view.default_score;
     if (confirmed->n && isnan(view.default_confirm_score)) return nomem(err);
     view.outlook = kvat_search_outlook_get(drive->search);
-    kvat_status status = kvat_search_answer_get(&view.answer, drive->search, err);
+    kvat_status status =
+        (glance ? kvat_search_answer_glance : kvat_search_answer_get)(&view.answer, drive->search, err);
     if (status == KVAT_OK) *out = view;
     return status;
+}
+
+kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_error *err) {
+    return look(out, drive, false, err);
+}
+
+kvat_status kvat__drive_glance(kvat__drive_view *out, kvat__drive *drive, kvat_error *err) {
+    return look(out, drive, true, err);
 }

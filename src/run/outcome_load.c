@@ -50,7 +50,7 @@ static kvat_status add_point(gathering *g, const kvat_trial_record *record, kvat
         g->race_capacity = capacity;
     }
     kvat__drive_view view;
-    kvat_status status = kvat__drive_look(&view, drive, g->err);
+    kvat_status status = kvat__drive_glance(&view, drive, g->err);
     if (status != KVAT_OK) return status;
     double score = NAN;
     if (record->status == KVAT_TRIAL_OK) {

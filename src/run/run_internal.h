@@ -119,6 +119,8 @@ typedef struct kvat__drive_view {
     size_t pairs_min, pairs_max;
 } kvat__drive_view;
 kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_error *err);
+/** The same after every trial: the answer as of the search's last decision. */
+kvat_status kvat__drive_glance(kvat__drive_view *out, kvat__drive *drive, kvat_error *err);
 /** Weighted score of a record (s of trial.h) and its parts; KVAT_ERR_DATA when it is not ok. */
 kvat_status kvat__record_score(double *score, kvat_score_parts *parts, const kvat_profile *profile,
                                const kvat_trial_record *record, kvat_error *err);

@@ -91,7 +91,7 @@ static void put_remaining(kvat_event *event, const kvat__drive_view *view, int64
 
 static kvat_status emit_trial(tuning *t, const kvat_trial_record *record, kvat_error *err) {
     kvat__drive_view view;
-    kvat_status status = kvat__drive_look(&view, t->drive, err);
+    kvat_status status = kvat__drive_glance(&view, t->drive, err);
     if (status != KVAT_OK) return status;
     kvat_buf label = KVAT_BUF_INIT, leader = KVAT_BUF_INIT;
     kvat_space_label(&label, t->job->space, record->config);

@@ -60,8 +60,9 @@ typedef struct kvat_search_method {
     void (*free)(void *state);
     kvat_status (*propose)(void *state, kvat__ledger *ledger, kvat_error *err);
     void (*tell)(void *state, const kvat__ledger *ledger, const kvat_search_result *result);
+    // `glance`: as of the last decision will do.
     kvat_status (*answer)(kvat_search_answer *out, kvat_search_standing *standing, const void *state,
-                          const kvat__ledger *ledger, kvat_error *err);
+                          const kvat__ledger *ledger, bool glance, kvat_error *err);
     kvat_search_outlook (*outlook)(const void *state, const kvat__ledger *ledger);
 } kvat_search_method;
 

@@ -283,8 +283,9 @@ static void model_tell(void *state, const kvat__ledger *ledger, const kvat_searc
 
 /* ---- the answer ---- */
 
-static kvat_status view_now(const model_view **out, const model *m, const kvat__ledger *ledger, kvat_error *err) {
-    if (m->has_decided && m->decided.n_told == ledger->n_told) {
+static kvat_status view_now(const model_view **out, const model *m, const kvat__ledger *ledger, bool glance,
+                            kvat_error *err) {
+    if (m->has_decided && (glance || m->decided.n_told == ledger->n_told)) {
         *out = &m->decided;
         return KVAT_OK;
     }
@@ -355,14 +356,14 @@ static void fill_answer(kvat_search_answer *out, kvat_search_standing *standing,
 }
 
 static kvat_status model_answer(kvat_search_answer *out, kvat_search_standing *standing, const void *state,
-                                const kvat__ledger *ledger, kvat_error *err) {
+                                const kvat__ledger *ledger, bool glance, kvat_error *err) {
     const model *m = state;
     const model_view *view;
     out->stop = m->stop;
     for (size_t i = 0; i < ledger->options.n_configs; i++)
         standing[i] = (kvat_search_standing){.gain = {NAN, NAN, NAN}};
     if (ledger->n_runs == 0) return KVAT_OK;
-    kvat_status status = view_now(&view, m, ledger, err);
+    kvat_status status = view_now(&view, m, ledger, glance, err);
     if (status == KVAT_OK) status = kvat__model_view_gains(standing, view, &m->space, ledger, err);
     if (status == KVAT_OK && view->rows.n > 1) status = fill_prospect(out, m, view, ledger, err);
     if (status != KVAT_OK) return status;

@@ -311,7 +311,8 @@ static void race_tell(void *state, const kvat__ledger *ledger, const kvat_search
 }
 
 static kvat_status race_answer(kvat_search_answer *out, kvat_search_standing *standing, const void *state,
-                               const kvat__ledger *ledger, kvat_error *err) {
+                               const kvat__ledger *ledger, bool glance, kvat_error *err) {
+    (void)glance;
     const race *r = state;
     race_view view;
     const kvat_status status = kvat__race_view_make(&view, ledger, whole(r), err);

@@ -89,10 +89,10 @@ static void fill_tallies(kvat_search_answer *out, kvat_search *search) {
     out->standing = search->standing;
 }
 
-kvat_status kvat_search_answer_get(kvat_search_answer *out, kvat_search *search, kvat_error *err) {
+static kvat_status answer_of(kvat_search_answer *out, kvat_search *search, bool glance, kvat_error *err) {
     kvat_search_answer answer = {.sigma = NAN, .challenger = SIZE_MAX, .p_challenger = NAN};
     for (size_t i = 0; i < 4; i++) answer.pair_sd[i] = answer.gain_mean[i] = answer.gain_sd[i] = NAN;
-    const kvat_status status = search->method->answer(&answer, search->standing, search->state, &search->ledger, err);
+    const kvat_status status = search->method->answer(&answer, search->standing, search->state, &search->ledger, glance, err);
     if (status != KVAT_OK) return status;
     fill_tallies(&answer, search);
     // A method that is not asked for more does not notice it.
@@ -100,6 +100,14 @@ kvat_status kvat_search_answer_get(kvat_search_answer *out, kvat_search *search,
         answer.stop = KVAT_STOP_INFEASIBLE;
     *out = answer;
     return KVAT_OK;
+}
+
+kvat_status kvat_search_answer_get(kvat_search_answer *out, kvat_search *search, kvat_error *err) {
+    return answer_of(out, search, false, err);
+}
+
+kvat_status kvat_search_answer_glance(kvat_search_answer *out, kvat_search *search, kvat_error *err) {
+    return answer_of(out, search, true, err);
 }
 
 kvat_search_outlook kvat_search_outlook_get(const kvat_search *search) {
