@@ -121,7 +121,7 @@ static double spread_of_default(const kvat__ledger *ledger) {
 // The default again: gains are against it, and only a configuration that runs twice shows what noise is.
 static void choose_default(choice *c, const kvat__ledger *ledger) {
     const size_t runs = ledger->tally[0].clean_runs;
-    if (runs == 0 || !kvat__ledger_feasible(ledger, 0)) return;
+    if (runs == 0 || ledger->options.n_configs == 1 || !kvat__ledger_feasible(ledger, 0)) return;
     if (runs < DEFAULT_RUNS || (runs == DEFAULT_RUNS && spread_of_default(ledger) > 2 * ledger->options.delta))
         c->pick[c->n++] = 0;
 }
@@ -148,12 +148,21 @@ static kvat_status choose_by_gradient(choice *c, const model *m, const model_vie
     return status;
 }
 
+// It stays unless it is seen to be beaten, so it has to be seen.
+static bool incumbent_due(const kvat__ledger *ledger) {
+    const kvat_search_options *o = &ledger->options;
+    if (!o->has_incumbent || !o->configs[o->incumbent].eligible || !kvat__ledger_feasible(ledger, o->incumbent))
+        return false;
+    return ledger->tally[o->incumbent].clean_runs == 0 || ledger->tally[o->incumbent].owed > 0;
+}
+
 static kvat_search_stop stop_reason(const model *m, const model_view *view, const kvat__ledger *ledger) {
     if (view->has_leader) {
         const size_t sure = view->incumbent_kept ? view->leader : view->pick;
         const bool ready = kvat__model_ready(ledger, view->posterior.list[sure]);
         if (ready && kvat__ledger_candidates(ledger) == 1) return KVAT_STOP_ONE_LEFT;
-        if (ready && view->p_good[sure] >= ledger->options.p_good_target) return KVAT_STOP_CONFIDENT;
+        if (ready && !incumbent_due(ledger) && view->p_good[sure] >= ledger->options.p_good_target)
+            return KVAT_STOP_CONFIDENT;
     }
     return ledger->n_told >= most_runs(m, ledger) ? KVAT_STOP_BUDGET : KVAT_STOP_RUNNING;
 }
@@ -166,6 +175,7 @@ static size_t wanting(const model_view *view, const kvat__ledger *ledger) {
         const bool sure =
             view->p_good[place[i]] >= ledger->options.p_good_target || kvat__ledger_candidates(ledger) == 1;
         if (sure && !kvat__model_ready(ledger, config)) return config;
+        if (sure && incumbent_due(ledger)) return ledger->options.incumbent;
     }
     return SIZE_MAX;
 }

@@ -239,7 +239,9 @@ static void an_incumbent_stays_unless_beaten(void **state) {
     assert_int_equal(kept.incumbent_kept, kept.challenger != SIZE_MAX);
     assert_false(kept.p_challenger > 0.95);
     kvat_search_free(search);
-    m.score[12] = 0.3;
+    for (size_t i = 0; i < CONFIGS; i++) // the best of its cache, of its batch, and without the flag
+        m.score[i] =
+            (i / (2 * BATCHES) == 1 ? .15 : 0) + (i % BATCHES == 2 ? .15 : 0) - .05 * (double)(i / BATCHES % 2);
     search = machine_search(&m);
     const kvat_search_answer replaced = run_to_end(&m, search);
     assert_int_equal(replaced.leader, 12);
