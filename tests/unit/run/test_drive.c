@@ -59,7 +59,8 @@ static void best_configuration_wins_and_is_confirmed_against_the_default(void **
     assert_true(view.answer.p_good >= 0.95);
     assert_int_equal(view.reference_config, 0);
     assert_int_equal(view.confirmation.verdict, KVAT_VERDICT_A);
-    assert_true(view.confirmation.pairs >= 4);
+    assert_true(view.confirmation.pairs >= 2 && view.confirmation.joined);
+    assert_int_equal(view.pairs_max, 16);
     /* the score weighs time to first token and decode with .85 together: the truth of the gain is .85 × .08 */
     assert_true(view.confirmation.score.low < 0.068 && view.confirmation.score.high > 0.068);
     assert_false(view.out_of_budget);

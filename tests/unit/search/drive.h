@@ -38,6 +38,7 @@ static inline void machine_init(machine *m, size_t n_configs, double noise) {
     memset(m, 0, sizeof *m);
     const kvat_search_options defaults = KVAT_SEARCH_OPTIONS_INIT;
     m->options = defaults;
+    m->options.method = "race"; // unless a test says otherwise
     m->options.configs = m->configs;
     m->options.n_configs = n_configs;
     m->options.seed = 17;
