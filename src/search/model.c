@@ -122,7 +122,7 @@ static double spread_of_default(const kvat__ledger *ledger) {
 static void choose_default(choice *c, const kvat__ledger *ledger) {
     const size_t runs = ledger->tally[0].clean_runs;
     if (runs == 0 || ledger->options.n_configs == 1 || !kvat__ledger_feasible(ledger, 0)) return;
-    if (runs < DEFAULT_RUNS || (runs == DEFAULT_RUNS && spread_of_default(ledger) > 2 * ledger->options.delta))
+    if (runs < DEFAULT_RUNS || (runs == DEFAULT_RUNS && spread_of_default(ledger) > ledger->options.delta))
         c->pick[c->n++] = 0;
 }
 

@@ -5,7 +5,7 @@
 
 #include "model.h"
 
-enum { MOST_DRAWS = 1000, SPENT_BEYOND = 0, LEADER_RUNS = 2 };
+enum { MOST_DRAWS = 1000, SPENT_BEYOND = 6, LEADER_RUNS = 2 };
 static const double LEAST_DOF = 3;
 enum { LEAST_RUNS_FOR_SPREAD = 3 };
 
