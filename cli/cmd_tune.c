@@ -37,6 +37,8 @@ static const cli_topic arguments[] = {
     {NULL, NULL},
 };
 
+static const char *const search_words[] = {"model", "race", NULL};
+
 static const cli_option options[] = {
     {.id = CLI_ENGINE,
      .letter = 'e',
@@ -157,6 +159,14 @@ static const cli_option options[] = {
      .low = 0.5,
      .high = 0.9999,
      .help = "how sure to be that the winner is within delta of the best (default: 95%)"},
+    {.id = CLI_SEARCH,
+     .name = "search",
+     .kind = CLI_WORD,
+     .value = "METHOD",
+     .words = search_words,
+     .help =
+         "how to choose what to run next: \"model\" learns what each setting does, \"race\" compares configurations "
+         "one by one (default: model)"},
     {.id = CLI_SEED,
      .name = "seed",
      .kind = CLI_INT,
@@ -180,12 +190,6 @@ static const cli_option options[] = {
      .value = "DIR",
      .group = "Where",
      .help = "folder for the results (default: kvat_results)"},
-    {.id = CLI_SEARCH,
-     .name = "search",
-     .kind = CLI_TEXT,
-     .value = "METHOD",
-     .help = "how to choose what to run next: \"model\" learns what each knob does (default), \"race\" compares "
-             "configurations one by one"},
     {.id = CLI_WINNERS,
      .name = "winners",
      .kind = CLI_FOLDER,
