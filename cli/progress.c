@@ -70,13 +70,14 @@ static void put_bar(kvat_buf *out, double share, size_t width, bool unicode) {
 /** How much of the line is shown; tried from the richest on until it fits. */
 typedef struct detail {
     size_t bar, label; /* columns; a label of 0 is left out */
-    bool head, left;
+    bool head, count, sure;
 } detail;
 
 static const detail details[] = {
-    {20, 60, true, true}, {20, 30, true, true},  {20, 20, true, true}, {10, 30, true, true},
-    {10, 16, true, true}, {10, 10, true, true},  {0, 12, true, true},  {0, 0, true, true},
-    {0, 0, false, true},  {0, 12, false, false}, {0, 0, false, false},
+    {20, 60, true, true, true}, {20, 30, true, true, true},   {20, 20, true, true, true},  {10, 30, true, true, true},
+    {10, 16, true, true, true}, {10, 10, true, true, true},   {0, 16, true, true, true},   {0, 16, false, true, true},
+    {0, 10, false, true, true}, {0, 12, true, true, false},   {0, 0, true, true, false},   {0, 0, false, true, false},
+    {0, 0, false, false, true}, {0, 12, false, false, false}, {0, 0, false, false, false},
 };
 
 static void put_label(kvat_buf *out, const char *label, size_t columns, bool unicode) {
@@ -87,20 +88,38 @@ static void put_label(kvat_buf *out, const char *label, size_t columns, bool uni
     kvat_buf_clear(&inert);
 }
 
+/** How far it came: how many were tried, then how many of them all may still be the best. */
+static void put_count(kvat_buf *out, const kvat_event *event) {
+    const bool all_tried = event->tried >= event->configs;
+    kvat_buf_printf(out, "%zu of %zu %s", all_tried ? event->survivors : event->tried, event->configs,
+                    all_tried ? "left" : "tried");
+}
+
+/** A share of draws is never certainty, so it is capped. */
+static void put_sure(kvat_buf *out, const kvat_event *event, const char *before, const char *after) {
+    if (event->p_good > 0)
+        kvat_buf_printf(out, "%s%.0f %% sure%s", before, fmin(floor(100 * event->p_good + 1e-9), 99), after);
+}
+
 static void put_line(kvat_buf *out, const kvat_event *event, const detail *show, bool unicode) {
     bool confirming = event->kind == KVAT_EVENT_CONFIRM;
     const char *between = separator(unicode);
-    if (show->head) kvat_buf_puts(out, confirming ? "confirming  " : "racing  ");
+    if (show->head) kvat_buf_puts(out, confirming ? "confirming  " : "searching  ");
     put_bar(out, share_done(event), show->bar, unicode);
     if (confirming)
-        kvat_buf_printf(out, "pair %zu of %zu", event->pair, event->pairs);
+        kvat_buf_printf(out, "pair %zu of up to %zu", event->pair, event->pairs);
     else
         kvat_buf_printf(out, "%zu trial%s", event->trial, event->trial == 1 ? "" : "s");
-    if (!confirming && show->left && event->configs > 0)
-        kvat_buf_printf(out, "%s%zu of %zu left", between, event->survivors, event->configs);
+    if (!confirming && show->count && event->configs > 0) {
+        kvat_buf_puts(out, between);
+        put_count(out, event);
+    }
     if (event->leader && show->label > 0) {
         kvat_buf_printf(out, "%sbest ", between);
         put_label(out, event->leader, show->label, unicode);
+        if (!confirming && show->sure) put_sure(out, event, " (", ")");
+    } else if (!confirming && show->sure) {
+        put_sure(out, event, between, "");
     }
     if (event->remaining_high_ns >= 0 && event->remaining_low_ns >= 0) {
         kvat_buf_puts(out, between);
@@ -163,11 +182,14 @@ static void put_figures(kvat_buf *out, const kvat_event *event) {
 }
 
 static void put_outlook(kvat_buf *out, const cli_io *io, const kvat_event *event) {
-    if (event->kind == KVAT_EVENT_TRIAL && event->configs > 0)
-        kvat_buf_printf(out, "; %zu of %zu left", event->survivors, event->configs);
+    if (event->kind == KVAT_EVENT_TRIAL && event->configs > 0) {
+        kvat_buf_puts(out, "; ");
+        put_count(out, event);
+    }
     if (event->leader) {
         kvat_buf_puts(out, "; best ");
         cli_put(out, io, event->leader);
+        if (event->kind == KVAT_EVENT_TRIAL) put_sure(out, event, " (", ")");
     }
     if (event->remaining_low_ns < 0 || event->remaining_high_ns < 0) return;
     kvat_buf_puts(out, "; ");
@@ -177,7 +199,7 @@ static void put_outlook(kvat_buf *out, const cli_io *io, const kvat_event *event
 static void say_trial(const cli_io *io, const kvat_event *event) {
     kvat_buf line = KVAT_BUF_INIT;
     if (event->kind == KVAT_EVENT_CONFIRM)
-        kvat_buf_printf(&line, "confirm pair %zu of %zu: ", event->pair, event->pairs);
+        kvat_buf_printf(&line, "confirm pair %zu of up to %zu: ", event->pair, event->pairs);
     else
         kvat_buf_printf(&line, "trial %zu: ", event->trial);
     cli_put(&line, io, event->label);

@@ -104,8 +104,8 @@ typedef struct kvat_event {
     int64_t peak_bytes;
     const char *leader; /**< label of the best so far, or NULL */
     double leader_score;
-    size_t survivors, configs;
-    size_t pair, pairs; /**< CONFIRM */
+    size_t tried, survivors, configs; /**< survivors: not ruled out, those not tried among them */
+    size_t pair, pairs;               /**< CONFIRM */
     double p_good;
     int64_t elapsed_ns, budget_ns;
     int64_t remaining_low_ns, remaining_high_ns; /**< −1 unknown */

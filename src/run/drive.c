@@ -421,8 +421,11 @@ static kvat_status look(kvat__drive_view *out, kvat__drive *drive, bool glance, 
     view.outlook = kvat_search_outlook_get(drive->search);
     kvat_status status =
         (glance ? kvat_search_answer_glance : kvat_search_answer_get)(&view.answer, drive->search, err);
-    if (status == KVAT_OK) *out = view;
-    return status;
+    if (status != KVAT_OK) return status;
+    view.pairs_least = drive->confirm ? drive->confirm_options.min_pairs
+                                      : kvat_confirm_options_after(&view.answer, drive->job->delta).min_pairs;
+    *out = view;
+    return KVAT_OK;
 }
 
 kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_error *err) {

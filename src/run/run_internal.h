@@ -117,6 +117,7 @@ typedef struct kvat__drive_view {
     /** The same of the default's confirmation runs where only those decode whole outputs, else default_score. */
     double default_confirm_score;
     size_t pairs_min, pairs_max;
+    size_t pairs_least; /**< a confirmation may be over after */
 } kvat__drive_view;
 kvat_status kvat__drive_look(kvat__drive_view *out, kvat__drive *drive, kvat_error *err);
 /** The same after every trial: the answer as of the search's last decision. */

@@ -11,7 +11,8 @@
 #include "kvat/plan.h"
 #include "session.h"
 
-#define NOISE_PROBE_NS (2 * KVAT_NS_PER_S)
+#define NOISE_PROBE_NS   (2 * KVAT_NS_PER_S)
+#define USUAL_PAIRS_MOST 8 /* of a confirmation not begun */
 
 typedef struct tuning {
     const kvat_tune_request *request;
@@ -76,13 +77,12 @@ static void put_figures(kvat_event *event, const tuning *t, const kvat_trial_rec
 
 static void put_remaining(kvat_event *event, const kvat__drive_view *view, int64_t budget_ns) {
     int64_t mean = view->mean_cost_ns, left = budget_ns - view->elapsed_ns;
-    int64_t confirm = 8 * view->confirm_cost_ns;
-    event->remaining_low_ns = (int64_t)view->outlook.likely * mean + confirm;
-    event->remaining_high_ns = (int64_t)view->outlook.firm * mean + 2 * confirm;
+    int64_t pair = 2 * view->confirm_cost_ns, done = (int64_t)view->confirmation.pairs;
+    event->remaining_low_ns = (int64_t)view->outlook.likely * mean + (int64_t)view->pairs_least * pair;
+    event->remaining_high_ns = (int64_t)view->outlook.firm * mean + USUAL_PAIRS_MOST * pair;
     if (view->search_done) {
-        int64_t most = 2 * (int64_t)(view->pairs_max - view->confirmation.pairs) * view->confirm_cost_ns;
-        event->remaining_low_ns = 0;
-        event->remaining_high_ns = most;
+        event->remaining_low_ns = (int64_t)view->pairs_least > done ? ((int64_t)view->pairs_least - done) * pair : 0;
+        event->remaining_high_ns = ((int64_t)view->pairs_max - done) * pair;
     }
     if (left < 0) left = 0;
     if (event->remaining_low_ns > left) event->remaining_low_ns = left;
@@ -102,6 +102,7 @@ static kvat_status emit_trial(tuning *t, const kvat_trial_record *record, kvat_e
                         .detail = record->detail,
                         .score = NAN,
                         .leader_score = NAN,
+                        .tried = view.answer.tried,
                         .survivors = view.answer.survivors,
                         .configs = kvat_space_count(t->job->space),
                         .pair = record->block + 1,

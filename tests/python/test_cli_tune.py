@@ -30,7 +30,7 @@ from kvat_cli import (
     kvat_on_terminal,
 )
 
-LIVE = re.compile(r"(racing|confirming|\d+ trials? ·|pair \d)")
+LIVE = re.compile(r"(searching|confirming|\d+ trials? ·|pair \d)")
 ENGINE = ["--engine", BLOCKING_WORKER, "--profile", "ci-micro"]
 
 
@@ -468,10 +468,12 @@ def test_a_terminal_in_nonblocking_mode_gets_everything(tmp_path: Path) -> None:
 # ---- the other commands on what a run left ----
 
 
-def test_what_is_said_on_the_way_is_as_reviewed(tmp_path: Path) -> None:
-    """Under a virtual clock every line of the race is the same everywhere."""
-    race = [line for line in tune(tmp_path).err.splitlines() if line.startswith(("trial ", "confirm ", "time to an "))]
-    check_golden("tune-race.txt", "\n".join(race) + "\n")
+@pytest.mark.parametrize("method", ["model", "race"])
+def test_what_is_said_on_the_way_is_as_reviewed(method: str, tmp_path: Path) -> None:
+    """Under a virtual clock every line of the search is the same everywhere."""
+    said = tune(tmp_path, "--search", method).err.splitlines()
+    lines = [line for line in said if line.startswith(("trial ", "confirm ", "time to an "))]
+    check_golden(f"tune-{method}.txt", "\n".join(lines) + "\n")
 
 
 def test_runs_are_listed_shown_exported_and_removed(finished: Path) -> None:
