@@ -159,9 +159,14 @@ typedef struct kvat_outcome {
 /** Stable lower-case word: "winner", "default", "undecided", "infeasible". */
 KVAT_EXTERN const char *kvat_decision_word(kvat_decision decision);
 
-/** How many configurations the chances are about: those that may win, ran clean and have not been put out for failing.
- */
+/** How many configurations were measured against each other: those that may win, ran clean and have not been put out
+ * for failing. */
 KVAT_EXTERN size_t kvat_outcome_compared(const kvat_outcome *outcome);
+/** How many configurations `p_good` and `p_best` are about: those compared; of a search that learns what settings do,
+ * those that may win and were not tried as well. */
+KVAT_EXTERN size_t kvat_outcome_considered(const kvat_outcome *outcome);
+/** The search compared configurations one by one (method "race"). */
+KVAT_EXTERN bool kvat_outcome_raced(const kvat_outcome *outcome);
 
 KVAT_EXTERN void kvat_outcome_free(kvat_outcome *outcome);
 

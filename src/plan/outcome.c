@@ -3,6 +3,7 @@
 #include "kvat/outcome.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include <jansson.h>
 
@@ -37,13 +38,27 @@ const char *kvat_decision_word(kvat_decision decision) {
     return words[decision];
 }
 
-size_t kvat_outcome_compared(const kvat_outcome *outcome) {
+static size_t count(const kvat_outcome *outcome, bool untried_too) {
     size_t n = 0;
     for (size_t i = 0; i < outcome->n_entries; i++) {
         const kvat_search_standing *standing = &outcome->entries[i].standing;
-        n += outcome->entries[i].eligible && standing->clean_runs > 0 && standing->state <= KVAT_CONFIG_ELIMINATED;
+        n += outcome->entries[i].eligible && (standing->clean_runs > 0 || untried_too) &&
+             standing->state <= KVAT_CONFIG_ELIMINATED;
     }
     return n;
+}
+
+size_t kvat_outcome_compared(const kvat_outcome *outcome) {
+    return count(outcome, false);
+}
+
+size_t kvat_outcome_considered(const kvat_outcome *outcome) {
+    return count(outcome, !kvat_outcome_raced(outcome));
+}
+
+bool kvat_outcome_raced(const kvat_outcome *outcome) {
+    const char *method = json_string_value(json_object_get(outcome->request, "search"));
+    return method && strcmp(method, "race") == 0;
 }
 
 void kvat_outcome_free(kvat_outcome *outcome) {

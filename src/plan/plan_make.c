@@ -134,7 +134,8 @@ static json_t *confidence_member(const kvat_outcome *outcome, size_t entry) {
     kvat__build_real(&object, "p_good", known ? good : NAN);
     kvat__build_real(&object, "p_best", known && leads ? outcome->p_best : NAN);
     kvat__build_real(&object, "delta", outcome->delta);
-    kvat__build_int(&object, "of", (int64_t)kvat_outcome_compared(outcome));
+    kvat__build_int(&object, "of", (int64_t)kvat_outcome_considered(outcome));
+    kvat__build_int(&object, "measured", (int64_t)kvat_outcome_compared(outcome));
     if (outcome->skipped.drawn_from > 0) kvat__build_real(&object, "drawn_from", outcome->skipped.drawn_from);
     kvat__build_int(&object, "trials", (int64_t)outcome->trials);
     kvat__build_int(&object, "failed_trials", (int64_t)outcome->failed_trials);

@@ -215,8 +215,13 @@ void kvat__say_confidence(kvat_buf *out, const kvat__view *view) {
     kvat__put_fixed(out, fmin(floor(100 * outcome->p_good + 1e-9), 99), 0);
     kvat_buf_puts(out, " name a configuration that truly is within ");
     kvat__put_share(out, outcome->delta);
-    kvat_buf_printf(out, " of the best of the %zu compared. The chance that %s is the very best is ",
-                    kvat_outcome_compared(outcome), view->best == view->winner ? "this one" : label_of(view->best));
+    const size_t compared = kvat_outcome_compared(outcome), considered = kvat_outcome_considered(outcome);
+    if (considered > compared)
+        kvat_buf_printf(out, " of the best of the %zu considered, of which %zu were measured.", considered, compared);
+    else
+        kvat_buf_printf(out, " of the best of the %zu compared.", compared);
+    kvat_buf_printf(out, " The chance that %s is the very best is ",
+                    view->best == view->winner ? "this one" : label_of(view->best));
     kvat__put_percent(out, outcome->p_best);
     kvat_buf_puts(out, ".");
 }

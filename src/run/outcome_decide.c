@@ -4,7 +4,15 @@
 
 #include "outcome_internal.h"
 
-/** `of` names the configuration the chance is about. A share of draws is never certainty, so it is capped. */
+/** A share of draws is never certainty, so it is capped. */
+static void put_share(kvat_buf *out, const kvat_outcome *o, const char *of, size_t compared) {
+    size_t considered = kvat_outcome_considered(o);
+    kvat_buf_printf(out, "%.0f %% sure %s is within %.3g %% of the best of %zu",
+                    fmin(floor(100 * o->p_good + 1e-9), 99), of, 100 * o->delta, considered);
+    if (considered > compared) kvat_buf_printf(out, ", %zu of them measured", compared);
+}
+
+/** `of` names the configuration the chance is about. */
 static void put_sure(kvat_buf *out, const kvat_outcome *o, const char *of, bool raced) {
     size_t compared = kvat_outcome_compared(o);
     if (compared < 2 && !raced)
@@ -14,8 +22,7 @@ static void put_sure(kvat_buf *out, const kvat_outcome *o, const char *of, bool 
     else if (!(o->p_good > 0))
         kvat_buf_printf(out, "too few runs of the %zu configurations compared to say how sure", compared);
     else
-        kvat_buf_printf(out, "%.0f %% sure %s is within %.3g %% of the best of %zu",
-                        fmin(floor(100 * o->p_good + 1e-9), 99), of, 100 * o->delta, compared);
+        put_share(out, o, of, compared);
 }
 
 /** Whether the fresh pairs gave an answer: one side is better, or a whole set of pairs could not tell them apart. */
