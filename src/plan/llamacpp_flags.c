@@ -218,8 +218,9 @@ static void put_against_line(kvat_buf *out, const json_t *plan, const char *mark
     kvat_buf text = KVAT_BUF_INIT;
     if (ratio.low > 0 && ratio.high > 0) {
         put_score(&text, ratio);
-        kvat_buf_printf(&text, " where the %s is 100, from %lld fresh pair%s", baseline_of(gain), pairs,
-                        pairs == 1 ? "" : "s");
+        kvat_buf_printf(&text, " where the %s is 100, from %lld fresh pair%s%s", baseline_of(gain), pairs,
+                        pairs == 1 ? "" : "s",
+                        json_is_true(json_object_get(gain, "joined")) ? " joined with the runs of the search" : "");
     }
     put_made_line(out, mark, ratio.low > 1 && !kvat_plan_undecided(plan) ? "confirmed" : "compared", &text);
 }

@@ -109,7 +109,7 @@ static kvat_interval ratio_of(kvat_interval difference) {
     return (kvat_interval){exp(difference.value), exp(difference.low), exp(difference.high)};
 }
 
-/* Ratios to the reference, from fresh pairs only; nothing else may be called a gain. */
+/* Ratios to the reference, from fresh pairs or these joined with the search; nothing else may be called a gain. */
 static json_t *gain_member(const kvat_outcome *outcome, size_t entry) {
     const kvat_confirm_answer *answer = &outcome->confirmation;
     if (answer->pairs == 0 || outcome->confirmed_entry != entry || answer->verdict == KVAT_VERDICT_FAILED)
@@ -121,6 +121,8 @@ static json_t *gain_member(const kvat_outcome *outcome, size_t entry) {
     kvat__build_interval(&object, "ttft_ratio", ratio_of(answer->part[0]));
     kvat__build_interval(&object, "decode_ratio", ratio_of(answer->part[1]));
     kvat__build_interval(&object, "peak_ratio", ratio_of(answer->part[2]));
+    kvat__build_bool(&object, "joined", answer->joined);
+    kvat__build_interval(&object, "fresh", ratio_of(answer->fresh));
     return kvat__build_take(&object);
 }
 

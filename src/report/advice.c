@@ -89,11 +89,12 @@ void kvat__say_unmeasured_default(kvat_buf *out, const kvat__view *view) {
     kvat_buf_putc(out, '.');
 }
 
-/* Both stand in one row, and do not come from the same runs. */
+/* Both stand in one row, and do not come from the same runs in the same way. */
 void kvat__say_basis(kvat_buf *out, const kvat__view *view) {
     if (!view->confirmed || !view->fallback) return;
-    kvat_buf_printf(out, "Figures are medians of all runs; changes are of the %zu fresh pairs alone.",
-                    view->outcome->confirmation.pairs);
+    const kvat_confirm_answer *answer = &view->outcome->confirmation;
+    kvat_buf_printf(out, "Figures are medians of all runs; changes are of the %zu fresh pairs %s.", answer->pairs,
+                    answer->joined ? "joined with the search" : "alone");
 }
 
 static double worst_noise(const kvat__view *view) {

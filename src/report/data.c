@@ -270,6 +270,8 @@ static json_t *confirmation_json(maker *m, const kvat__view *view) {
     set(m, object, "ln_ttft", interval(m, answer->part[0]));
     set(m, object, "ln_decode", interval(m, answer->part[1]));
     set(m, object, "ln_peak", interval(m, answer->part[2]));
+    set(m, object, "joined", json_boolean(answer->joined));
+    set(m, object, "fresh", interval(m, answer->fresh));
     return object;
 }
 

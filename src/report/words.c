@@ -279,8 +279,9 @@ static void say_gain(kvat_buf *out, const char *name, kvat_interval ln_ratio) {
 static void say_challenge(kvat_buf *out, const kvat__view *view) {
     static const char *const names[] = {"time to first token", "decode", "peak memory"};
     const kvat_confirm_answer *answer = &view->outcome->confirmation;
-    kvat_buf_printf(out, "%s against %s, on %zu fresh pairs:", label_of(view->challenger),
-                    view->fallback ? "the default" : "the first other that works", answer->pairs);
+    kvat_buf_printf(out, "%s against %s, on %zu fresh pairs%s:", label_of(view->challenger),
+                    view->fallback ? "the default" : "the first other that works", answer->pairs,
+                    answer->joined ? " joined with the runs of the search" : "");
     for (size_t i = 0; i < 3; i++) {
         say_gain(out, names[i], answer->part[i]);
         kvat_buf_putc(out, ',');
