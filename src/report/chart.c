@@ -21,9 +21,9 @@ static const struct {
     [KVAT_CHART_DEPTH] = {"depth", "Decode speed against depth",
                           "The longer the prompt, the slower the decoding. Medians with 95 % intervals.",
                           kvat__draw_depth},
-    [KVAT_CHART_RACE] = {"race", "The race over time",
-                         "Every trial in the order it was made, with how many configurations were left and how sure "
-                         "the leader's place was.",
+    [KVAT_CHART_RACE] = {"race", "The search over time",
+                         "Every trial in the order it was made, with how many configurations might still be the best "
+                         "and how sure the leader's place was.",
                          kvat__draw_race},
 };
 

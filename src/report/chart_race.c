@@ -1,5 +1,5 @@
-/* The race over time: every trial's score, how many configurations were left, how sure the leader's place was.
- * Must not know how the search chose its trials. */
+/* The search over time: every trial's score, how many configurations were not ruled out, how sure the leader's place
+ * was. Must not know how the search chose its trials. */
 #include <math.h>
 
 #include "report_internal.h"
@@ -166,7 +166,7 @@ double kvat__draw_race(kvat_buf *out, const kvat__view *view) {
     put_legend(out, view, 14);
     kvat__svg_time_x(out, &trials.x, &ticks, trials.top, sure.bottom);
     put_trials(out, view, trials);
-    put_step_panel(out, outcome, left_over, survivors, (double)most, "configurations left", "c3");
+    put_step_panel(out, outcome, left_over, survivors, (double)most, "configurations not ruled out", "c3");
     put_step_panel(out, outcome, sure, p_good, 100, "chance that the leader is as good as the best, %", "c1");
     kvat__svg_text(out, "axis", KVAT__MIDDLE, (left + right) / 2, sure.bottom + 34, "time since the start");
     return sure.bottom + 42;

@@ -104,6 +104,25 @@ static void put_spread(kvat_buf *out, const kvat__view *view) {
     kvat_buf_puts(out, " % with drift taken out.</p>\n");
 }
 
+static void put_order(kvat_buf *out, const kvat_outcome *outcome) {
+    kvat_buf_puts(out, kvat_outcome_raced(outcome)
+                           ? "Trials were made in random order in small groups, each with the leader in it, so that a "
+                             "machine growing warmer or busier does not favour anyone."
+                           : "From every trial a statistical model learns what each setting does, which settings go "
+                             "together and how the machine drifts. From that follow the next trial, the ranking and "
+                             "how sure the answer is; a configuration that was never run is judged by those that share "
+                             "its settings.");
+}
+
+/* Where the gain over the default comes from. */
+static void put_gain_rule(kvat_buf *out, const kvat_outcome *outcome) {
+    kvat_buf_puts(out,
+                  "<p>Intervals are 95 %. Those of the ranking come from the search. A gain over the default is only "
+                  "claimed from fresh runs of both, taken in turns");
+    if (outcome->confirmation.joined) kvat_buf_puts(out, " and joined with what the search knows of it");
+    kvat_buf_puts(out, ", and only when its whole interval is above zero.</p>\n");
+}
+
 void kvat__html_method(kvat_buf *out, const kvat__view *view) {
     const kvat_outcome *outcome = view->outcome;
     kvat_buf_puts(out, "<h2>How it was measured</h2>\n");
@@ -112,10 +131,10 @@ void kvat__html_method(kvat_buf *out, const kvat__view *view) {
     kvat_buf_puts(
         out, "<p>A trial measures one configuration over every cell of the workload, by the engine's own monotonic "
              "clock: time to first token with an empty cache and exactly the prompt's length, then the speed of "
-             "decoding from that depth. Trials were made in random order in small groups, each with the leader in it, "
-             "so that a machine growing warmer or busier does not favour anyone.</p>\n"
-             "<p>Intervals are 95 %. Those of the ranking come from the race. A gain over the default is only "
-             "claimed from fresh runs of both, taken in turns, and only when its whole interval is above zero.</p>\n");
+             "decoding from that depth. ");
+    put_order(out, outcome);
+    kvat_buf_puts(out, "</p>\n");
+    put_gain_rule(out, outcome);
     put_spread(out, view);
     kvat__html_say(out, "<p>", view, kvat__say_probe, "</p>\n");
     if (outcome->peak_source && *outcome->peak_source) {

@@ -163,7 +163,7 @@ static void put_skipped(kvat_buf *out, const kvat_space_left_out *skipped) {
 void kvat__html_left_out(kvat_buf *out, const kvat__view *view) {
     static const char *const heads[] = {"configuration", "why", "forecast", NULL};
     const kvat_outcome *outcome = view->outcome;
-    kvat_buf_puts(out, "<h2>What was raced, and what was left out</h2>\n");
+    kvat_buf_puts(out, "<h2>What was considered, and what was left out</h2>\n");
     kvat__html_say(out, "<p>", view, kvat__say_space, ".</p>\n");
     put_skipped(out, &outcome->skipped);
     if (outcome->n_left_out == 0) return;

@@ -169,7 +169,7 @@ static void say_skipped(kvat_buf *out, size_t n, const char *what) {
 
 void kvat__say_space(kvat_buf *out, const kvat__view *view) {
     const kvat_outcome *outcome = view->outcome;
-    kvat_buf_printf(out, "%zu configuration%s to race", outcome->n_entries, outcome->n_entries == 1 ? "" : "s");
+    kvat_buf_printf(out, "%zu configuration%s to choose from", outcome->n_entries, outcome->n_entries == 1 ? "" : "s");
     if (outcome->n_left_out > 0) {
         kvat_buf_printf(out, "; %zu left out: ", outcome->n_left_out);
         if (outcome->left_out[0].reason && *outcome->left_out[0].reason)

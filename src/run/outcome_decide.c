@@ -130,7 +130,8 @@ static void put_missing(kvat_buf *why, const kvat_outcome *o, const kvat__drive_
         kvat_buf_printf(why, ", and %zu trials were not enough: noise comes and goes here", view->answer.trials);
     } else if (!raced) {
         kvat_buf_printf(why, ", and the budget ended%s", o->noisy ? " on a noisy machine" : "");
-        if (view->answer.survivors > 1) kvat_buf_printf(why, " with %zu configurations left", view->answer.survivors);
+        if (view->answer.survivors > 1)
+            kvat_buf_printf(why, " with %zu configurations not ruled out", view->answer.survivors);
     } else if (confirmation->verdict == KVAT_VERDICT_UNDECIDED && confirmation->pairs > 0) {
         kvat_buf_printf(why, ", and %s for the %zu pairs it takes", what_lacked(view), view->pairs_min);
     }
