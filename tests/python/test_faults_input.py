@@ -123,9 +123,10 @@ ANSWERS = {
         "ten thousand knobs": json.dumps({"model": {"identity": "x"}, "knobs": [
             {"name": f"k{i}", "type": "enum", "values": ["a", "b"], "default": "a", "search": ["a", "b"], "scope": "model"}
             for i in range(10_000)]}),
-        "twenty searched knobs": json.dumps({"model": {"identity": "x"}, "knobs": [
-            {"name": f"k{i}", "type": "enum", "values": ["a", "b", "c"], "default": "a", "search": ["a", "b", "c"], "scope": "model"}
-            for i in range(20)]}),
+        "more searched values than can be tried": json.dumps({"model": {"identity": "x"}, "knobs": [
+            {"name": f"k{i}", "type": "enum", "values": [f"v{j}" for j in range(100)], "default": "v0",
+             "search": [f"v{j}" for j in range(100)], "scope": "model"}
+            for i in range(110)]}),
         "negative sizes": '{"model": {"identity": "x", "training_context_tokens": -5}, "knobs": [], "memory_model": {"weight_bytes": -1}}',
     }.items()
 }  # fmt: skip
