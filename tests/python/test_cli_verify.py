@@ -91,7 +91,12 @@ def test_it_takes_a_fraction_of_a_run(tuned: Path) -> None:
     assert document["pairings"][0]["budget_ended"] is True
     document = verify(tuned, code=0)
     assert document["budget_ns"] == took // 2, "this run was a short one"
-    assert document["elapsed_ns"] <= took // 2
+    assert took // 2 < document["elapsed_ns"] < took, "the least number of pairs is made whatever it takes"
+    assert [pairing["pairs"] for pairing in document["pairings"]] == [4]
+    edit_plan(tuned, confidence={"elapsed_ns": 6 * took})
+    document = verify(tuned, code=0)
+    assert document["budget_ns"] == 3 * took
+    assert document["elapsed_ns"] <= 3 * took and len(document["pairings"]) == 3
     edit_plan(tuned, confidence={"elapsed_ns": 36 * 10**12})
     assert verify(tuned, code=0)["budget_ns"] == 36 * 10**11
 

@@ -433,15 +433,18 @@ def busy() -> Iterator[None]:
         burner.join()
 
 
-def test_a_trial_under_foreign_load_is_voided_repeated_and_shown(tmp_path: Path, busy: None) -> None:
+@pytest.mark.parametrize(("method", "next_one"), [("model", 0), ("race", 1)])
+def test_a_trial_under_foreign_load_is_voided_repeated_and_shown(
+    method: str, next_one: int, tmp_path: Path, busy: None
+) -> None:
     worker = scripted(tmp_path, {"clock": "real", "step_ms": {"low": 1, "high": 1}, "pause_ms": 300})
-    code, document = tune_json(worker, "--trials", "2")
+    code, document = tune_json(worker, "--trials", "2", "--search", method)
     assert code in ENDED
     made = trials(tmp_path / RESULTS)
     assert [trial["status"] for trial in made[:3]] == ["voided", "voided", "ok"]
     assert all("CPU" in trial["detail"] for trial in made[:2])
-    assert made[1]["config"] == made[0]["config"], "repeated once, and judged in the same way"
-    assert made[2]["config"] != made[0]["config"], "given up for now; load that lasts is how this machine is"
+    assert made[0]["config"] == made[1]["config"] == 0, "repeated once, and judged in the same way"
+    assert made[2]["config"] == next_one, "load that lasts is how this machine is; the model begins with the default"
     report = document["report"]
     assert report["voided_trials"] == sum(trial["status"] == "voided" for trial in made)
     assert any("Other processes took" in warning for warning in report["warnings"])
@@ -533,7 +536,7 @@ def test_the_search_decodes_in_bursts_and_the_confirmation_whole(tmp_path: Path)
     found = timings(tmp_path)
     searched = [lists for (phase, _), lists in found.items() if phase == "search"]
     assert searched[0] == [(0, 32)]  # what decode costs is not known before
-    assert len(searched) > 4
+    assert len(searched) >= 4
     assert all(lists == [(0, 32), (1, 32), (2, 32)] for lists in searched[1:])
     assert all(lists == [(0, 64)] for (phase, _), lists in found.items() if phase == "confirm")
     asked = [json.loads(line)["params"] for line in heard.read_text().splitlines() if json.loads(line)["method"] == "run"]
