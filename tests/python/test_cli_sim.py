@@ -65,6 +65,73 @@ def test_a_confirmation_past_its_budget_says_so(tmp_path: Path) -> None:
     assert not any("left" in line.rpartition(";")[2] for line in late)
 
 
+# ---- the confirmation ----
+
+
+def tune_close(cwd: Path, gain: float, world_seed: str) -> tuple[dict, dict]:
+    """Plan and report of a run where flash attention gains that little, and nothing else gains anything."""
+    surface = json.loads(SURFACE.read_text())
+    flash = {"on": {"ttft": -gain, "decode": gain, "peak": 0}}
+    surface["effects"] = {"flash-attn": flash, "cache-type": surface["effects"]["cache-type"]}
+    (cwd / "surface.json").write_text(json.dumps(surface))
+    result = kvat("tune", "surface.json", "--world-seed", world_seed, "--json", cwd=cwd)
+    assert result.code == 0, result.err
+    document = json.loads(result.out)
+    return document["plan"], document["report"]
+
+
+def fitted_by_pair(cwd: Path) -> dict[int, set[int]]:
+    """Pair of the confirmation → whether its decode speeds were fitted from bursts."""
+    found: dict[int, set[int]] = {}
+    with contextlib.closing(sqlite3.connect(cwd / "kvat_results" / "kvat.db")) as database:
+        for pair, fitted in database.execute(
+            "SELECT t.block, s.fitted FROM sample s JOIN trial t ON t.id = s.trial WHERE t.phase = 'confirm'"
+        ):
+            found.setdefault(pair, set()).add(fitted)
+    return found
+
+
+def test_a_small_gain_takes_more_pairs_which_are_short_and_joined_with_the_search(tmp_path: Path) -> None:
+    plan, report = tune_close(tmp_path, 0.012, "3")
+    gain, confirmation = plan["gain"], report["confirmation"]
+    assert plan["decision"] == "winner" and plan["settings"]["flash-attn"] == "on"
+    pairs = gain["pairs"]
+    assert 2 < pairs <= 16 and pairs % 2 == 0 and confirmation["pairs"] == pairs
+    assert plan["why"].startswith(f"Confirmed on {pairs} fresh pairs against the default, joined with the runs of the search; ")
+    assert fitted_by_pair(tmp_path) == {pair: {int(pair >= 2)} for pair in range(pairs)}, "whole outputs in the first two pairs"
+    assert gain["joined"] is confirmation["joined"] is True
+    assert 1 < gain["score_ratio"]["low"] < math.exp(0.35 * 0.012 + 0.5 * 0.012) < gain["score_ratio"]["high"]
+    for figures in (gain["score_ratio"], gain["fresh"]):
+        assert figures["low"] < figures["value"] < figures["high"]
+    assert gain["fresh"]["high"] - gain["fresh"]["low"] > gain["score_ratio"]["high"] - gain["score_ratio"]["low"]
+    for end in ("low", "value", "high"):
+        assert gain["fresh"][end] == pytest.approx(math.exp(confirmation["fresh"][end]))
+        assert gain["score_ratio"][end] == pytest.approx(math.exp(confirmation["ln_score"][end]))
+    said = " ".join((tmp_path / "kvat_results" / "report.md").read_text().split())
+    assert f"changes are of the {pairs} fresh pairs joined with the search" in said
+
+
+def test_a_confirmation_ends_once_too_little_is_at_stake(tmp_path: Path) -> None:
+    plan, report = tune_close(tmp_path, 0.0, "4")
+    assert plan["decision"] == "default" and plan["gain"] is None
+    pairs = report["confirmation"]["pairs"]
+    assert pairs < 16
+    assert plan["why"] == (
+        f"In {pairs} fresh pairs the leader of the search was less than 1 % ahead of the default; keep the default"
+    )
+    assert report["confirmation"]["ln_score"]["high"] < 0.01
+
+
+def test_a_request_names_its_search_and_delta_where_it_was_given(tmp_path: Path) -> None:
+    for options, expected in [
+        ((), ("model", None, 0.01)),
+        (("--search", "race", "--delta", "0.03"), ("race", 0.03, 0.03)),
+    ]:
+        report = json.loads(kvat("tune", SURFACE, "--time", "3m", "--json", *options, cwd=tmp_path).out)["report"]
+        request = report["request"]
+        assert (request["search"], request.get("delta"), report["delta"]) == expected
+
+
 def test_an_exported_recording_plays_by_the_command_that_is_told(tmp_path: Path) -> None:
     tune(tmp_path, "--context", "256,512", "--output-tokens", "16")
     exported = kvat("runs", "export", "kvat_results", "--surface", cwd=tmp_path)

@@ -77,6 +77,26 @@ def test_every_output_says_that_a_sample_was_drawn_and_lists_only_what_was_tried
     assert again.code == 6 and "measured before" in again.err
 
 
+@pytest.mark.release
+def test_ten_thousand_end_with_an_answer(tmp_path: Path) -> None:
+    """In the default budget, and near the best of them all though few were measured."""
+    gains = {f"k{i}": {f"v{j}": {"decode": 0.01 * ((i + 3 * j) % 10)} for j in range(1, 10)} for i in range(4)}
+    write_surface(tmp_path, 4, 10, effects=gains)
+    result = kvat(*TUNE, "--json", cwd=tmp_path)
+    assert result.code == 0, result.err
+    plan = json.loads(result.out)["plan"]
+    assert plan["decision"] == "winner" and plan["gain"]["score_ratio"]["low"] > 1
+    confidence = plan["confidence"]
+    assert (confidence["of"], confidence["delta"]) == (MOST, 0.02)
+    assert 1 < confidence["measured"] < 500
+    assert f"of the best of {MOST}, {confidence['measured']} of them measured" in plan["why"]
+    best = sum(max(each["decode"] for each in values.values()) for values in gains.values())
+    reached = sum(gains[knob].get(value, {"decode": 0})["decode"] for knob, value in plan["settings"].items())
+    assert best - reached < 0.04, "the score weighs decode by half or less"
+    report = (tmp_path / "kvat_results" / "report.md").read_text()
+    assert f"of the best of the {MOST} considered, of which {confidence['measured']} were measured" in " ".join(report.split())
+
+
 def test_more_values_than_a_sample_has_room_for_are_refused(tmp_path: Path) -> None:
     write_surface(tmp_path, 128, 200)
     result = kvat(*TUNE, "--dry-run", cwd=tmp_path)
