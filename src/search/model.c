@@ -5,7 +5,7 @@
 
 #include "model.h"
 
-enum { LEAST_MOST_RUNS = 180, MOST_DESIGNS = 5, DEFAULT_RUNS = 2 };
+enum { LEAST_MOST_RUNS = 180, MOST_DESIGNS = 5, DEFAULT_RUNS = 2, OUTLOOK_SHARE = 4 };
 
 static const double ELIMINATE_BELOW = .002;
 static const double PAIR_APART = 2;
@@ -391,6 +391,8 @@ static kvat_search_outlook model_outlook(const void *state, const kvat__ledger *
     outlook.first_guess = first > told ? first - told : 0;
     outlook.likely = likely > told ? likely - told : 0;
     outlook.firm = firm > told ? firm - told : 0;
+    if (outlook.firm < told / OUTLOOK_SHARE)
+        outlook.firm = told / OUTLOOK_SHARE; // the longer it took, the longer it takes
     if (most > told && outlook.firm > most - told) outlook.firm = most - told;
     return outlook;
 }
