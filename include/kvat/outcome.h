@@ -117,6 +117,7 @@ typedef struct kvat_outcome {
     /* what came out */
     kvat_decision decision;
     kvat_search_stop stop;
+    bool exhausted;       /**< the search gave up by itself, undecided: more time would not make it go on */
     char *why;            /**< one sentence: why this decision, and what would firm it up */
     size_t winner;        /**< entry index (not config) of what to use: the default when kept; SIZE_MAX none */
     size_t best_so_far;   /**< entry index of the leader of the search; SIZE_MAX none */

@@ -19,7 +19,8 @@ kvat__advice kvat__advice_of(const kvat__view *view) {
     const kvat_outcome *outcome = view->outcome;
     if (view->winner && (outcome->decision != KVAT_DECISION_UNDECIDED || view->confirmed)) return KVAT__APPLY;
     if (outcome->decision == KVAT_DECISION_INFEASIBLE) return view->lossy ? KVAT__APPLY_LOSSY : KVAT__SMALLER;
-    return mostly_disturbed(outcome, false) || mostly_disturbed(outcome, true) ? KVAT__CALMER : KVAT__MORE_TIME;
+    if (mostly_disturbed(outcome, false) || mostly_disturbed(outcome, true)) return KVAT__CALMER;
+    return outcome->exhausted ? KVAT__FEWER : KVAT__MORE_TIME;
 }
 
 const char *kvat__winner_word(const kvat__view *view) {
@@ -60,6 +61,10 @@ void kvat__say_next(kvat_buf *out, const kvat__view *view) {
     case KVAT__CALMER:
         kvat_buf_puts(out, "Next: try again when the machine is calmer: ");
         kvat__say_again(out, view);
+        break;
+    case KVAT__FEWER:
+        kvat_buf_puts(out,
+                      "Next: the same command with a larger --delta or fewer settings to try, or on a calmer machine");
         break;
     case KVAT__MORE_TIME:
         kvat_buf_printf(out, "Next: the same command with a larger %s",

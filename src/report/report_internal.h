@@ -70,6 +70,7 @@ typedef enum kvat__advice {
     KVAT__APPLY_LOSSY, /**< nothing else works */
     KVAT__SMALLER,     /**< nothing works */
     KVAT__CALMER,      /**< most measurements were disturbed */
+    KVAT__FEWER,       /**< the search gave up */
     KVAT__MORE_TIME
 } kvat__advice;
 

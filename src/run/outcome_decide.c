@@ -126,8 +126,9 @@ static void put_missing(kvat_buf *why, const kvat_outcome *o, const kvat__drive_
     const kvat_confirm_answer *confirmation = &view->confirmation;
     if (!view->finished) {
         kvat_buf_puts(why, ", and the run is not finished");
-    } else if (!raced && !view->out_of_budget && view->answer.restless > 0) {
-        kvat_buf_printf(why, ", and %zu trials were not enough: noise comes and goes here", view->answer.trials);
+    } else if (!raced && !view->out_of_budget) {
+        kvat_buf_printf(why, ", and %zu trials were not enough%s", view->answer.trials,
+                        view->answer.restless > 0 ? ": noise comes and goes here" : "");
     } else if (!raced) {
         kvat_buf_printf(why, ", and the budget ended%s", o->noisy ? " on a noisy machine" : "");
         if (view->answer.survivors > 1)

@@ -133,7 +133,8 @@ static void finish_race(kvat_outcome *o, double default_score, double default_co
         kvat_race_point *point = &o->race[i];
         if (isnan(point->score)) continue;
         if (isnan(origin)) origin = confirm_origin = point->score;
-        point->score = kvat__relative_score(point->score, point->confirming && !point->fitted ? confirm_origin : origin);
+        point->score =
+            kvat__relative_score(point->score, point->confirming && !point->fitted ? confirm_origin : origin);
     }
 }
 
@@ -283,6 +284,7 @@ static kvat_status conclude(kvat_outcome *o, gathering *g, kvat__drive *drive, k
     kvat__outcome_rank(o, answer->has_leader ? answer->leader : SIZE_MAX);
     o->default_entry = g->job->default_dropped ? SIZE_MAX : kvat__outcome_entry_of(o, 0);
     o->stop = view.out_of_budget && answer->stop != KVAT_STOP_INFEASIBLE ? KVAT_STOP_BUDGET : answer->stop;
+    o->exhausted = !view.out_of_budget && answer->stop == KVAT_STOP_BUDGET;
     o->p_good = answer->p_good;
     o->p_best = answer->p_best;
     o->sigma = answer->sigma;

@@ -122,6 +122,19 @@ def test_a_confirmation_ends_once_too_little_is_at_stake(tmp_path: Path) -> None
     assert report["confirmation"]["ln_score"]["high"] < 0.01
 
 
+def test_a_search_that_gives_up_says_so_and_asks_for_no_more_time(tmp_path: Path) -> None:
+    surface = json.loads(SURFACE.read_text())
+    surface["noise"] = {"run_sd": 0.3}
+    surface["effects"]["flash-attn"] = {"on": {"ttft": -0.02, "decode": 0.02, "peak": 0}}
+    (tmp_path / "surface.json").write_text(json.dumps(surface))
+    result = kvat("tune", "surface.json", "--profile", "ci-micro", cwd=tmp_path)
+    assert result.code == 6, result.err
+    said = " ".join(result.out.split())
+    assert re.search(r"of the best of 6, and \d+ trials were not enough", said)
+    assert "the budget ended" not in said
+    assert "Next: the same command with a larger --delta or fewer settings to try, or on a calmer machine" in said
+
+
 def test_a_request_names_its_search_and_delta_where_it_was_given(tmp_path: Path) -> None:
     for options, expected in [
         ((), ("model", None, 0.01)),
