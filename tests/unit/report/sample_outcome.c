@@ -385,6 +385,7 @@ static void keep_default(kvat_outcome *outcome) {
     outcome->confirmation.verdict = KVAT_VERDICT_UNDECIDED;
     replace(&outcome->why, "8 fresh pairs could not tell the leader of the search from the default; keep the default");
     outcome->confirmation.pairs = 8;
+    outcome->confirmation.joined = true;
     outcome->incumbent = outcome->best_so_far;
     outcome->p_incumbent_beaten = NAN;
     outcome->incumbent_said =
