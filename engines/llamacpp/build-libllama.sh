@@ -48,7 +48,7 @@ without=
 if amx_miscompiles; then
     without=" without AMX, which this compiler gets wrong"
     no_amx="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
-    options+=("-DCMAKE_C_FLAGS=$no_amx" "-DCMAKE_CXX_FLAGS=$no_amx")
+    options+=("-DCMAKE_C_FLAGS=${CFLAGS:+$CFLAGS }$no_amx" "-DCMAKE_CXX_FLAGS=${CXXFLAGS:+$CXXFLAGS }$no_amx")
 fi
 cpu_flags=$(grep -m1 -E '^(flags|Features)' /proc/cpuinfo || uname -m)
 key=$(printf '%s\n' "$sha256" "${options[@]}" "$(cc -dumpfullversion -dumpmachine)" "$cpu_flags" |

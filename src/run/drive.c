@@ -147,11 +147,17 @@ static bool search_may_go_on(const kvat__drive *drive) {
     return drive->elapsed_ns + mean_cost(drive) <= search_budget(drive);
 }
 
+/** With so many a confirmation that was cut short has told what it could. */
+static size_t pairs_that_tell(const kvat__drive *drive) {
+    const kvat_confirm_options usual = KVAT_CONFIRM_OPTIONS_INIT;
+    return drive->confirm_options.min_pairs > usual.min_pairs ? drive->confirm_options.min_pairs : usual.min_pairs;
+}
+
 static bool confirm_may_go_on(const kvat__drive *drive) {
     int64_t budget = drive->job->budget_ns;
     if (drive->elapsed_ns <= budget) return true;
     size_t pairs = kvat_confirm_answer_get(drive->confirm).pairs;
-    return pairs < drive->confirm_options.min_pairs && drive->elapsed_ns <= budget + budget / 2;
+    return pairs < pairs_that_tell(drive) && drive->elapsed_ns <= budget + budget / 2;
 }
 
 int64_t kvat__drive_run_limit_ns(const kvat__drive *drive) {
@@ -389,12 +395,6 @@ void kvat__drive_skip(kvat__drive *drive, const kvat_trial_record *record) {
 }
 
 /* ---- looking ---- */
-
-/** With so many a confirmation that was cut short has told what it could. */
-static size_t pairs_that_tell(const kvat__drive *drive) {
-    const kvat_confirm_options usual = KVAT_CONFIRM_OPTIONS_INIT;
-    return drive->confirm_options.min_pairs > usual.min_pairs ? drive->confirm_options.min_pairs : usual.min_pairs;
-}
 
 static kvat_status look(kvat__drive_view *out, kvat__drive *drive, bool glance, kvat_error *err) {
     kvat__drive_view view = {.confirming = drive->confirm != NULL,

@@ -15,7 +15,7 @@ enum { INFORMED_MIN_PAIRS = 2, RESTLESS_MIN_PAIRS = 4, INFORMED_MAX_PAIRS = 16, 
 static const double RESTLESS_PAIR_SD = .025, RESTLESS = .5;
 static const double KNOWN_WIDER = 2;      // variance of what the search says of the gain: it chose the leader
 static const double INFORMED_DOF = 4;     // what the search's idea of the spread is worth: it knows of no fresh starts
-static const double INFORMED_SHARE = .35; // of the error, at every look: eight looks at fresh pairs alone miss no more
+static const double INFORMED_SHARE = .24; // of the error, at every look: Pocock's for eight looks at fresh pairs alone
 
 struct kvat_confirm {
     kvat_confirm_options options;
@@ -123,12 +123,21 @@ static int failed_side(const kvat_confirm *confirm) {
     return -1;
 }
 
+// Whether the pairs of whole outputs by themselves do not speak against `sign`: what bursts gain must not be lost in
+// what comes after.
+static bool whole_agree(const kvat_confirm *confirm, double sign) {
+    const size_t n = confirm->options.whole_pairs;
+    const double sd = confirm->options.prior_sd[SCORE];
+    if (n == 0 || confirm->pairs <= n || !(sd > 0)) return true;
+    return sign * kvat_mean(confirm->difference[SCORE], n) > -sd / sqrt((double)n);
+}
+
 static void look(kvat_confirm *confirm) {
     const kvat_interval score = interval_of(confirm, SCORE);
     const double fresh = fresh_of(confirm, SCORE).value;
-    if (score.low > 0 && fresh > 0)
+    if (score.low > 0 && fresh > 0 && whole_agree(confirm, 1))
         confirm->verdict = KVAT_VERDICT_A;
-    else if (score.high < 0 && fresh < 0)
+    else if (score.high < 0 && fresh < 0 && whole_agree(confirm, -1))
         confirm->verdict = KVAT_VERDICT_B;
     else
         confirm->too_little = confirm->options.enough > 0 && score.high < confirm->options.enough;

@@ -120,8 +120,8 @@ static double spread_of_default(const kvat__ledger *ledger) {
 
 // The default again: gains are against it, and only a configuration that runs twice shows what noise is.
 static void choose_default(choice *c, const kvat__ledger *ledger) {
-    const size_t runs = ledger->tally[0].clean_runs;
-    if (runs == 0 || ledger->options.n_configs == 1 || !kvat__ledger_feasible(ledger, 0)) return;
+    const size_t runs = ledger->tally[0].clean_runs, attempts = runs + ledger->tally[0].voids;
+    if (runs == 0 || attempts > 2 * DEFAULT_RUNS || ledger->options.n_configs == 1 || !kvat__ledger_feasible(ledger, 0)) return;
     if (runs < DEFAULT_RUNS || (runs == DEFAULT_RUNS && spread_of_default(ledger) > ledger->options.delta))
         c->pick[c->n++] = 0;
 }
@@ -334,7 +334,7 @@ static kvat_status fill_prospect(kvat_search_answer *out, const model *m, const 
         cost_s += 1e-9 * (double)ledger->runs[i].result.cost_ns / (double)ledger->n_runs;
     kvat__model_pair_sd(sd, &m->space, &view->belief, &view->fit, PAIR_APART * cost_s);
     unweigh(out->pair_sd, sd, ledger, false);
-    if (!view->has_leader || ledger->tally[0].clean_runs == 0) return KVAT_OK;
+    if (!view->has_leader || ledger->tally[0].clean_runs < DEFAULT_RUNS) return KVAT_OK;
     model_gain gain;
     double *room = calloc(7 * view->rows.n, sizeof *room);
     if (!room) return kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate the gain of the leader");
@@ -375,7 +375,7 @@ static kvat_status model_answer(kvat_search_answer *out, kvat_search_standing *s
     if (ledger->n_runs == 0) return KVAT_OK;
     kvat_status status = view_now(&view, m, ledger, glance, err);
     if (status == KVAT_OK) status = kvat__model_view_gains(standing, view, &m->space, ledger, err);
-    if (status == KVAT_OK && view->rows.n > 1) status = fill_prospect(out, m, view, ledger, err);
+    if (status == KVAT_OK && may_claim(m, ledger)) status = fill_prospect(out, m, view, ledger, err);
     if (status != KVAT_OK) return status;
     fill_answer(out, standing, m, view, ledger);
     return KVAT_OK;

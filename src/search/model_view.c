@@ -213,7 +213,7 @@ kvat_status kvat__model_view_gains(kvat_search_standing *standing, const model_v
     }
     if (ledger->tally[0].clean_runs == 0 && !view->has_leader) return KVAT_OK;
     const size_t reference = ledger->tally[0].clean_runs > 0 ? 0 : view->posterior.list[view->pick];
-    size_t *list = calloc(view->rows.n + 1, sizeof *list);
+    size_t *list = calloc(ledger->n_runs + 1, sizeof *list); // there may be more by now than the view knows of
     if (!list) return kvat_fail(err, KVAT_ERR_NOMEM, "cannot allocate the gains");
     const size_t n = list_measured(list, reference, ledger);
     model_posterior p;

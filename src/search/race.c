@@ -329,10 +329,7 @@ static kvat_status race_answer(kvat_search_answer *out, kvat_search_standing *st
         if (!isnan(view.p_challenger)) out->challenger = view.leader;
         out->p_challenger = view.p_challenger;
     }
-    if (view.fit.n_arms > 0 && view.fit.residual_dof > 0) {
-        out->sigma = view.fit.sigma;
-        out->pair_sd[3] = sqrt(2) * view.fit.sigma; // a chunk's residuals have its drift in them
-    }
+    if (view.fit.n_arms > 0 && view.fit.residual_dof > 0) out->sigma = view.fit.sigma;
     kvat__race_view_clear(&view);
     return KVAT_OK;
 }
