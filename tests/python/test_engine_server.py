@@ -24,7 +24,7 @@ def lossless(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     tmp = tmp_path_factory.mktemp("lossless")
     fixed = {"batch-size": 256, "ubatch-size": 64, "threads": 1, "kv-unified": "on"}
     settings = [word for name, value in fixed.items() for word in ("--set", f"{name}={value}")]
-    lengths = ["--context", "500", "--output-tokens", "8", "--time", "3s"]
+    lengths = ["--context", "500", "--output-tokens", "8", "--time", "20s"]
     tuned = tune(tmp, synthetic(tmp, TINY), *lengths, *settings, "--sweep", "flash-attn=on,off")
     assert {name: tuned.plan["settings"][name] for name in fixed} == fixed
     return tuned
@@ -34,7 +34,7 @@ def lossless(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
 def lossy(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     """A run judged by memory alone, which a cache with less in it must lead: one of the three with a q8_0 half."""
     tmp = tmp_path_factory.mktemp("lossy")
-    lengths = ["--context", "3000", "--output-tokens", "8", "--time", "10s", "--weights", "ttft=0,decode=0,memory=1"]
+    lengths = ["--context", "3000", "--output-tokens", "8", "--time", "30s", "--weights", "ttft=0,decode=0,memory=1"]
     caches = ["--allow-lossy", "--sweep", "cache-type-k=f16,q8_0", "--sweep", "cache-type-v=f16,q8_0"]
     fixed = ["--set", "ubatch-size=64", "--set", "flash-attn=on", "--set", "threads=1", "--set", "threads-batch=1"]
     return tune(tmp, synthetic(tmp, TINY), *lengths, *caches, *fixed)
