@@ -231,6 +231,90 @@ static void what_the_worker_says_is_kept_without_folders(void **state) {
     json_decref(describe);
 }
 
+/* ---- how the search is asked ---- */
+
+/** `n` knobs of two values each, beside the fixture's two, of six configurations. */
+static kvat__job *job_with_knobs(int n, double delta) {
+    json_t *describe = fixture_json(fixture_describe), *knobs = json_object_get(describe, "knobs");
+    for (int i = 0; i < n; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "k%d", i);
+        json_array_append_new(knobs, json_pack("{s:s, s:s, s:[i,i], s:i, s:[i,i], s:s}", "name", name, "type", "int",
+                                               "values", 0, 1, "default", 0, "search", 0, 1, "scope", "request"));
+    }
+    char *text = json_dumps(describe, JSON_COMPACT);
+    assert_non_null(text);
+    kvat_tune_request request = KVAT_TUNE_REQUEST_INIT;
+    request.delta = delta;
+    kvat__job *job = fixture_job_of(request, text);
+    free(text);
+    json_decref(describe);
+    return job;
+}
+
+static void what_counts_as_equal_goes_by_how_many_there_are(void **state) {
+    (void)state;
+    static const struct {
+        int knobs;
+        double asked;
+        size_t configs;
+        double delta;
+    } cases[] = {{0, 0, 6, 0.01},     {3, 0, 48, 0.01},   {4, 0, 96, 0.02},
+                 {4, 0.01, 96, 0.01}, {0, 0.02, 6, 0.02}, {8, 0, 1536, 0.02}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvat__job *job = job_with_knobs(cases[i].knobs, cases[i].asked), *again = NULL;
+        assert_int_equal(kvat_space_count(job->space), cases[i].configs);
+        assert_true(job->delta == cases[i].delta);
+        assert_int_equal(json_object_get(job->request, "delta") != NULL, cases[i].asked > 0);
+        assert_int_equal(kvat__job_copy(&again, job, NULL), KVAT_OK);
+        assert_true(again->delta == cases[i].delta); /* the same when it is read back */
+        kvat__job_free(again);
+        kvat__job_free(job);
+    }
+}
+
+static void exactly_64_are_few(void **state) {
+    (void)state;
+    kvat_tune_request request = KVAT_TUNE_REQUEST_INIT;
+    char text[2048];
+    static const char knob[] = "{\"name\": \"%s\", \"type\": \"int\", \"values\": [0, 1, 2, 3, 4, 5, 6, 7%s], "
+                               "\"default\": 0, \"search\": [0, 1, 2, 3, 4, 5, 6, 7%s], \"scope\": \"request\"}";
+    for (int more = 0; more < 2; more++) {
+        char one[256], two[256];
+        snprintf(one, sizeof one, knob, "one", "", "");
+        snprintf(two, sizeof two, knob, "two", more ? ", 8" : "", more ? ", 8" : "");
+        snprintf(text, sizeof text,
+                 "{\"model\": {\"name\": \"toy\", \"identity\": \"sha256:0\", \"training_context_tokens\": 4096, "
+                 "\"token_low\": 1, \"token_high\": 99}, \"knobs\": [%s, %s]}",
+                 one, two);
+        kvat__job *job = fixture_job_of(request, text);
+        assert_int_equal(kvat_space_count(job->space), more ? 72 : 64);
+        assert_true(job->delta == (more ? 0.02 : 0.01));
+        kvat__job_free(job);
+    }
+}
+
+static void the_method_asked_for_is_the_one_used(void **state) {
+    (void)state;
+    static const char *const asked[] = {NULL, "model", "race", "guess"};
+    char identity[4][KVAT_HASH_HEX];
+    for (size_t i = 0; i < 4; i++) {
+        kvat_tune_request request = KVAT_TUNE_REQUEST_INIT;
+        request.search = asked[i];
+        kvat__job *job = fixture_job_of(request, fixture_describe);
+        kvat__drive *drive = NULL;
+        kvat_error err = KVAT_ERROR_INIT;
+        assert_string_equal(json_string_value(json_object_get(job->request, "search")), asked[i] ? asked[i] : "model");
+        assert_int_equal(kvat__job_identity(identity[i], job, NULL), KVAT_OK);
+        assert_int_equal(kvat__drive_new(&drive, job, &err), i == 3 ? KVAT_ERR_USAGE : KVAT_OK);
+        if (i == 3) assert_non_null(strstr(err.message, "'guess'"));
+        kvat__drive_free(i == 3 ? NULL : drive);
+        kvat__job_free(job);
+    }
+    assert_string_equal(identity[0], identity[1]);
+    assert_string_not_equal(identity[1], identity[2]); /* a run is gone on with by the method it began with */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_launch_prefix_is_another_run),
@@ -240,6 +324,9 @@ int main(void) {
         cmocka_unit_test(what_the_worker_says_is_kept_without_folders),
         cmocka_unit_test(a_stored_request_that_is_not_the_one_of_its_run_is_refused),
         cmocka_unit_test(a_sample_is_said_to_be_one_once),
+        cmocka_unit_test(what_counts_as_equal_goes_by_how_many_there_are),
+        cmocka_unit_test(exactly_64_are_few),
+        cmocka_unit_test(the_method_asked_for_is_the_one_used),
         cmocka_unit_test(stored_configurations_in_another_order_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -317,6 +317,41 @@ static void an_undecided_confirmation_says_what_was_lacking(void **state) {
     }
 }
 
+/** In the confirmation the leader is no better than the default. */
+static kvat_trial_status no_better_after_all(world *w, const kvat__step *step, double *speed) {
+    if (step->phase == KVAT_PHASE_CONFIRM) *speed = exp(-fixture_truth(w->job, step->config));
+    return KVAT_TRIAL_OK;
+}
+
+static void what_is_too_little_to_matter_keeps_the_default(void **state) {
+    (void)state;
+    world w;
+    begin(&w, race_job());
+    while (measure(&w, no_better_after_all)) continue;
+    expect(&w, KVAT_DECISION_DEFAULT, "fresh pairs the leader of the search was less than 1 % ahead of the default; ");
+    kvat_outcome *outcome = load(&w);
+    assert_true(outcome->confirmation.too_little && outcome->confirmation.pairs < 16);
+    assert_false(outcome->confirmation.joined);
+    kvat_outcome_free(outcome);
+    end(&w);
+}
+
+static void a_gain_that_rests_on_the_search_too_is_said_to(void **state) {
+    (void)state;
+    world w;
+    begin(&w, fixture_job(0));
+    while (measure(&w, all_well)) continue;
+    expect(&w, KVAT_DECISION_WINNER,
+           "Confirmed on 2 fresh pairs against the default, joined with the runs of the search; ");
+    kvat_outcome *outcome = load(&w);
+    const kvat_confirm_answer *c = &outcome->confirmation;
+    assert_true(c->joined && c->pairs == 2);
+    assert_true(c->score.high - c->score.low < c->fresh.high - c->fresh.low);
+    assert_true(c->fresh.low < 0.85 * 0.08 && 0.85 * 0.08 < c->fresh.high);
+    kvat_outcome_free(outcome);
+    end(&w);
+}
+
 /* ---- the figures of one configuration ---- */
 
 static void put_failed(kvat_entry *entry, const kvat_trial_status *statuses, size_t n) {
@@ -401,6 +436,8 @@ int main(void) {
         RUN_TEST(a_run_cut_while_lossy_ones_are_still_ranked_is_not_decided),
         RUN_TEST(a_run_cut_in_its_confirmation_is_not_decided),
         RUN_TEST(an_undecided_confirmation_says_what_was_lacking),
+        RUN_TEST(what_is_too_little_to_matter_keeps_the_default),
+        RUN_TEST(a_gain_that_rests_on_the_search_too_is_said_to),
         cmocka_unit_test(what_disturbed_a_trial_is_no_failure_of_the_configuration),
         cmocka_unit_test(a_figure_is_of_whole_outputs_where_there_are_any),
     };
