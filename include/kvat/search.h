@@ -213,7 +213,8 @@ typedef struct kvat_confirm_options {
 
 /** For the winner of a search against its default: from two pairs on where the search knows the spread, a launch a
  * pair, more pairs where that is not enough, and no more than it takes to know that less than `delta` is at stake. What
- * the search knows of the gain is joined with the pairs, its variance doubled; where noise comes and goes (`restless` above a half) nothing is, and all is as by default. */
+ * the search knows of the gain is joined with the pairs, its variance doubled, unless they contradict it; where noise
+ * comes and goes (`restless` above a half) nothing is, and all is as by default. */
 KVAT_EXTERN kvat_confirm_options kvat_confirm_options_after(const kvat_search_answer *answer, double delta);
 
 typedef struct kvat_confirm kvat_confirm;
@@ -238,7 +239,7 @@ typedef struct kvat_confirm_answer {
     kvat_verdict verdict;
     int failed_side; /**< with KVAT_VERDICT_FAILED */
     kvat_interval fresh; /**< A − B of score s by the pairs alone */
-    bool joined;         /**< `score` and `part` also rest on what was known before */
+    bool joined;         /**< `score` also rests on what was known before */
     bool too_little; /**< undecided, and A − B is surely below `enough` */
 } kvat_confirm_answer;
 

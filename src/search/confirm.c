@@ -14,6 +14,7 @@ static const double EARLY_SHARE = 0.5; // of the error, spread over all looks bu
 enum { INFORMED_MIN_PAIRS = 2, RESTLESS_MIN_PAIRS = 4, INFORMED_MAX_PAIRS = 16, WHOLE_PAIRS = 2 };
 static const double RESTLESS_PAIR_SD = .025, RESTLESS = .5;
 static const double KNOWN_WIDER = 2;      // variance of what the search says of the gain: it chose the leader
+static const double CONTRADICTED = 2.5;   // standard errors between the pairs and what the search says: it was wrong
 static const double INFORMED_DOF = 4;     // what the search's idea of the spread is worth: it knows of no fresh starts
 static const double INFORMED_SHARE = .24; // of the error, at every look: Pocock's for eight looks at fresh pairs alone
 
@@ -111,9 +112,16 @@ static kvat_estimate known_of(const kvat_confirm *confirm, size_t figure) {
     return (kvat_estimate){o->known_mean[figure], o->known_sd[figure], o->known_dof};
 }
 
+// A search may be wrong for reasons that its runs cannot show; then the pairs stand for themselves.
+static bool joins(const kvat_confirm *confirm, size_t figure) {
+    const kvat_estimate fresh = fresh_of(confirm, figure), known = known_of(confirm, figure);
+    return known.se > 0 && !(fabs(fresh.value - known.value) > CONTRADICTED * hypot(fresh.se, known.se));
+}
+
 static kvat_interval interval_of(const kvat_confirm *confirm, size_t figure) {
     const kvat_estimate fresh = fresh_of(confirm, figure), known = known_of(confirm, figure);
-    return kvat_estimate_interval(known.se > 0 ? kvat_estimate_join(fresh, known) : fresh, level_now(confirm));
+    return kvat_estimate_interval(joins(confirm, figure) ? kvat_estimate_join(fresh, known) : fresh,
+                                  level_now(confirm));
 }
 
 static int failed_side(const kvat_confirm *confirm) {
@@ -194,7 +202,7 @@ kvat_confirm_answer kvat_confirm_answer_get(const kvat_confirm *confirm) {
     answer.verdict = confirm->verdict;
     answer.fresh = kvat_estimate_interval(fresh_of(confirm, SCORE), level_now(confirm));
     answer.failed_side = failed_side(confirm);
-    answer.joined = confirm->options.known_sd[SCORE] > 0;
+    answer.joined = joins(confirm, SCORE);
     answer.too_little = confirm->too_little;
     return answer;
 }

@@ -173,7 +173,7 @@ static void too_little_to_matter_ends_it(void **state) {
 static void nothing_is_decided_against_the_sign_of_the_pairs(void **state) {
     (void)state;
     for (int sign = -1; sign <= 1; sign += 2) {
-        const kvat_confirm_options o = options_of(.01, .05 * sign, .002, 0);
+        const kvat_confirm_options o = options_of(.01, .01 * sign, .001, 0);
         const double against[] = {-.001 * sign};
         kvat_confirm *confirm = new_confirm(&o);
         kvat_confirm_trial trial;
@@ -188,6 +188,20 @@ static void nothing_is_decided_against_the_sign_of_the_pairs(void **state) {
         assert_true(looks > 0);
         kvat_confirm_free(confirm);
     }
+}
+
+// Wrong for a reason of its own, short outputs say: what it was so sure of is left out, for good or for ill.
+static void a_search_that_the_pairs_contradict_is_not_joined(void **state) {
+    (void)state;
+    static const double nothing[] = {.001, -.001, .002, 0}, much[] = {.10, .12};
+    const kvat_confirm_options sure = options_of(.003, .05, .002, .01), modest = options_of(.003, .02, .002, .01);
+    kvat_confirm_answer answer = told(&sure, nothing, LENGTH(nothing));
+    assert_int_equal(answer.verdict, KVAT_VERDICT_UNDECIDED);
+    assert_true(answer.too_little && !answer.joined);
+    assert_memory_equal(&answer.score, &answer.fresh, sizeof answer.fresh);
+    answer = told(&modest, much, LENGTH(much));
+    assert_int_equal(answer.verdict, KVAT_VERDICT_A);
+    assert_true(!answer.joined && fabs(answer.score.value - .11) < 1e-12);
 }
 
 static void a_side_that_fails_twice_ends_it_whatever_is_known(void **state) {
@@ -218,6 +232,7 @@ typedef struct situation {
     double prior;   // expected standard deviation
     double gain_sd; // of what the search says of the gain; 0: nothing
     double enough;
+    double bias; // of what it says, beyond chance
 } situation;
 
 static tally simulate(const situation *s, double truth, size_t worlds) {
@@ -225,7 +240,7 @@ static tally simulate(const situation *s, double truth, size_t worlds) {
     kvat_rng rng;
     kvat_rng_seed3(&rng, 2025, (uint64_t)(s->gain_sd * 1000), (uint64_t)(truth * 1000));
     for (size_t w = 0; w < worlds; w++) {
-        const double gain = s->gain_sd > 0 ? truth + s->gain_sd * kvat_rng_normal(&rng) : NO_GAIN;
+        const double gain = s->gain_sd > 0 ? truth + s->bias + s->gain_sd * kvat_rng_normal(&rng) : NO_GAIN;
         kvat_confirm_options o = options_of(.01 * s->prior, .01 * gain, s->gain_sd > 0 ? .01 * s->gain_sd : NAN, 0);
         o.enough = .01 * s->enough;
         kvat_confirm *confirm = new_confirm(&o);
@@ -248,7 +263,7 @@ static tally simulate(const situation *s, double truth, size_t worlds) {
 }
 
 static const double GAIN_SDS[] = {0, .25, .5, 1, 4};
-enum { WORLDS = 6000 };
+enum { WORLDS = 5000 };
 
 static void fail_on(const char *what, const situation *s, const tally *t) {
     fail_msg("%s: prior %g, gain within %g, enough %g: A %.4f, B %.4f, covered %.4f", what, s->prior, s->gain_sd,
@@ -304,6 +319,17 @@ static void a_wrong_spread_is_outweighed_by_the_pairs(void **state) {
     if (t.covered < .95) fail_on("too small", &small, &t);
 }
 
+// As sure of a gain as can be where there is none.
+static void a_search_that_was_wrong_is_refuted(void **state) {
+    (void)state;
+    static const double biases[] = {4, 6, 10};
+    for (size_t i = 0; i < LENGTH(biases); i++) {
+        const situation s = {1, .25, 1, biases[i]};
+        const tally t = simulate(&s, 0, 3000);
+        if (t.a > .05 || t.covered < .94) fail_on("wrong", &s, &t);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_the_search_knows_is_passed_on),
@@ -314,10 +340,12 @@ int main(void) {
         cmocka_unit_test(a_part_of_which_nothing_is_known_rests_on_the_pairs_alone),
         cmocka_unit_test(too_little_to_matter_ends_it),
         cmocka_unit_test(nothing_is_decided_against_the_sign_of_the_pairs),
+        cmocka_unit_test(a_search_that_the_pairs_contradict_is_not_joined),
         cmocka_unit_test(a_side_that_fails_twice_ends_it_whatever_is_known),
         cmocka_unit_test(what_the_search_knows_makes_no_differences_of_nothing),
         cmocka_unit_test(the_interval_covers_the_truth_wherever_it_stopped),
         cmocka_unit_test(knowledge_saves_pairs),
+        cmocka_unit_test(a_search_that_was_wrong_is_refuted),
         cmocka_unit_test(a_wrong_spread_is_outweighed_by_the_pairs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
