@@ -65,7 +65,8 @@ static bool confirm_by_pairs(outcome *o, world *w, const kvat_search_answer *a, 
 }
 
 static bool settle(outcome *o, world *w, const kvat_search_answer *a, const play_options *options) {
-    const bool against_default = a->leader != 0 && a->standing[0].clean_runs > 0 && strcmp(options->confirm, "none") != 0;
+    const bool against_default =
+        a->leader != 0 && a->standing[0].clean_runs > 0 && strcmp(options->confirm, "none") != 0;
     bool ok = true;
     o->decided = o->confident;
     if (against_default) ok = confirm_by_pairs(o, w, a, options->delta);

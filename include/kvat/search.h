@@ -188,10 +188,10 @@ KVAT_EXTERN const char *const *kvat_search_methods(void);
  * one spike does no harm. What the search has learned of the spread may be told; it enters the spread alone, never the
  * mean (scaled inverse-χ² prior, kvat_informed_interval() of stats.h). The interval is looked at after every second
  * pair. Looking often would let chance win: the error allowed, 1 − level, is shared out over the looks (half
- * of it over the early ones, half to the last), so the printed interval covers the truth at `level` whenever it stopped.
- * Where a gain is known beforehand each look has 0.24 of the error, which holds the level for eight looks at the pairs
- * alone (S. Pocock 1977); joined with what is known it holds as far as that does. One machine serves `tune` (winner
- * against default), `verify` and `ab`.
+ * of it over the early ones, half to the last), so the printed interval covers the truth at `level` whenever it
+ * stopped. Where a gain is known beforehand each look has 0.24 of the error, which holds the level for eight looks at
+ * the pairs alone (S. Pocock 1977); joined with what is known it holds as far as that does. One machine serves `tune`
+ * (winner against default), `verify` and `ab`.
  */
 typedef struct kvat_confirm_options {
     size_t min_pairs;        /**< 4 */
@@ -237,10 +237,10 @@ typedef struct kvat_confirm_answer {
     kvat_interval score;   /**< A − B of score s */
     kvat_interval part[3]; /**< A − B of ln TTFT, ln decode, ln peak (unweighted) */
     kvat_verdict verdict;
-    int failed_side; /**< with KVAT_VERDICT_FAILED */
+    int failed_side;     /**< with KVAT_VERDICT_FAILED */
     kvat_interval fresh; /**< A − B of score s by the pairs alone */
     bool joined;         /**< `score` also rests on what was known before */
-    bool too_little; /**< undecided, and A − B is surely below `enough` */
+    bool too_little;     /**< undecided, and A − B is surely below `enough` */
 } kvat_confirm_answer;
 
 KVAT_EXTERN kvat_status kvat_confirm_new(kvat_confirm **out, const kvat_confirm_options *options, kvat_error *err);

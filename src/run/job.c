@@ -399,8 +399,7 @@ static kvat_status request_json(kvat__job *job, const kvat_tune_request *request
             "profile", profile, "set", set, "sweep", sweep, "safe", (int)request->safe, "allow_lossy",
             (int)request->allow_lossy, "max_memory_bytes", (json_int_t)request->max_memory_bytes, "trial_limit_ns",
             (json_int_t)request->trial_limit_ns, "seed", (json_int_t)request->seed, "world_seed",
-            (json_int_t)request->world_seed, "p_good",
-            request->p_good > 0 ? request->p_good : 0.95, "search",
+            (json_int_t)request->world_seed, "p_good", request->p_good > 0 ? request->p_good : 0.95, "search",
             request->search ? request->search : kvat_search_methods()[0]);
         if (!job->request) status = nomem(err);
     }

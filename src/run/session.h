@@ -24,7 +24,7 @@ struct kvat__session {
     int64_t launch;          /**< index of the current (or last) process */
     int64_t now_ns;          /**< worker clock at its last answer */
     bool virtual_clock;
-    bool used;              /**< a trial ran in this process */
+    bool used; /**< a trial ran in this process */
     kvat__left_context left;
     json_int_t *prompt_ids; /**< the user's text, tokenised; never stored */
     size_t n_prompt_ids;

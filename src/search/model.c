@@ -121,7 +121,8 @@ static double spread_of_default(const kvat__ledger *ledger) {
 // The default again: gains are against it, and only a configuration that runs twice shows what noise is.
 static void choose_default(choice *c, const kvat__ledger *ledger) {
     const size_t runs = ledger->tally[0].clean_runs, attempts = runs + ledger->tally[0].voids;
-    if (runs == 0 || attempts > 2 * DEFAULT_RUNS || ledger->options.n_configs == 1 || !kvat__ledger_feasible(ledger, 0)) return;
+    if (runs == 0 || attempts > 2 * DEFAULT_RUNS || ledger->options.n_configs == 1 || !kvat__ledger_feasible(ledger, 0))
+        return;
     if (runs < DEFAULT_RUNS || (runs == DEFAULT_RUNS && spread_of_default(ledger) > ledger->options.delta))
         c->pick[c->n++] = 0;
 }

@@ -92,7 +92,8 @@ static void fill_tallies(kvat_search_answer *out, kvat_search *search) {
 static kvat_status answer_of(kvat_search_answer *out, kvat_search *search, bool glance, kvat_error *err) {
     kvat_search_answer answer = {.sigma = NAN, .challenger = SIZE_MAX, .p_challenger = NAN};
     for (size_t i = 0; i < 4; i++) answer.pair_sd[i] = answer.gain_mean[i] = answer.gain_sd[i] = NAN;
-    const kvat_status status = search->method->answer(&answer, search->standing, search->state, &search->ledger, glance, err);
+    const kvat_status status =
+        search->method->answer(&answer, search->standing, search->state, &search->ledger, glance, err);
     if (status != KVAT_OK) return status;
     fill_tallies(&answer, search);
     // A method that is not asked for more does not notice it.

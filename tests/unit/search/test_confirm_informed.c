@@ -263,7 +263,7 @@ static tally simulate(const situation *s, double truth, size_t worlds) {
 }
 
 static const double GAIN_SDS[] = {0, .25, .5, 1, 4};
-enum { WORLDS = 5000 };
+enum { WORLDS = 4000 };
 
 static void fail_on(const char *what, const situation *s, const tally *t) {
     fail_msg("%s: prior %g, gain within %g, enough %g: A %.4f, B %.4f, covered %.4f", what, s->prior, s->gain_sd,
@@ -276,7 +276,7 @@ static void what_the_search_knows_makes_no_differences_of_nothing(void **state) 
     const double most = .025 + 2 * sqrt(.025 / WORLDS), least = .95 - 2 * sqrt(.05 / WORLDS);
     for (size_t e = 0; e < 2; e++) {
         for (size_t i = 0; i < LENGTH(GAIN_SDS); i++) {
-            const situation s = {1, GAIN_SDS[i], e ? .5 : 0};
+            const situation s = {1, GAIN_SDS[i], e ? .5 : 0, 0};
             const tally t = simulate(&s, 0, WORLDS);
             if (t.a > most || t.b > most || t.covered < least) fail_on("nothing", &s, &t);
             if (t.a < .002) fail_on("idle", &s, &t); // nor is it so cautious as to say nothing
@@ -289,7 +289,7 @@ static void the_interval_covers_the_truth_wherever_it_stopped(void **state) {
     static const double truths[] = {.5, 1, 2, 6};
     for (size_t i = 0; i < LENGTH(GAIN_SDS); i++) {
         for (size_t k = 0; k < LENGTH(truths); k++) {
-            const situation s = {1, GAIN_SDS[i], 1};
+            const situation s = {1, GAIN_SDS[i], 1, 0};
             const tally t = simulate(&s, truths[k], 2000);
             if (t.covered < .95 || t.b > .005) fail_on("something", &s, &t);
             if (truths[k] >= 2 && t.a < .98) fail_on("not found", &s, &t);
@@ -299,7 +299,7 @@ static void the_interval_covers_the_truth_wherever_it_stopped(void **state) {
 
 static void knowledge_saves_pairs(void **state) {
     (void)state;
-    const situation flat = {1, 0, 1}, known = {1, .25, 1};
+    const situation flat = {1, 0, 1, 0}, known = {1, .25, 1, 0};
     assert_true(simulate(&known, 1, 1000).pairs < simulate(&flat, 1, 1000).pairs / 2);
     assert_true(simulate(&known, 0, 1000).pairs < simulate(&flat, 0, 1000).pairs / 2);
     assert_true(simulate(&flat, 8, 1000).pairs < 2.2);
@@ -309,7 +309,7 @@ static void knowledge_saves_pairs(void **state) {
 // counts for few degrees of freedom.
 static void a_wrong_spread_is_outweighed_by_the_pairs(void **state) {
     (void)state;
-    const situation large = {2, 0, 0}, small = {.5, 0, 0};
+    const situation large = {2, 0, 0, 0}, small = {.5, 0, 0, 0};
     tally t = simulate(&large, 0, WORLDS);
     if (t.covered < .99 || t.a > .005) fail_on("too large", &large, &t);
     assert_true(simulate(&large, 2, 1000).a > .98);
