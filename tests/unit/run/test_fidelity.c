@@ -179,9 +179,9 @@ static kvat__drive *new_drive(const kvat__job *job) {
     return drive;
 }
 
-static void assert_two_pairs_are_whole(const told *t) {
+static void assert_pairs_are_whole(const told *t, size_t pairs) {
     for (size_t i = 0; i < t->n; i++) {
-        const bool whole = t->steps[i].phase == KVAT_PHASE_CONFIRM && t->steps[i].block < 2;
+        const bool whole = t->steps[i].phase == KVAT_PHASE_CONFIRM && t->steps[i].block < pairs;
         assert_int_equal(t->steps[i].burst_tokens, whole ? 0 : 32);
         assert_int_equal(t->steps[i].burst_repeats, !whole && i > 0 ? 1 : 0);
         assert_int_equal(t->steps[i].plain, whole);
@@ -194,7 +194,7 @@ static void search_is_short_and_confirmation_whole_and_plain(void **state) {
     kvat__drive *drive = new_drive(job);
     told *t = test_calloc(1, sizeof *t);
     drive_to_the_end(t, drive, job);
-    assert_two_pairs_are_whole(t);
+    assert_pairs_are_whole(t, 2);
     assert_int_equal(t->confirmed, 4);
     kvat__drive_view view;
     assert_int_equal(kvat__drive_look(&view, drive, NULL), KVAT_OK);
@@ -207,7 +207,7 @@ static void search_is_short_and_confirmation_whole_and_plain(void **state) {
     kvat__job_free(job);
 }
 
-static void pairs_after_the_second_are_as_short_as_the_search(void **state) {
+static void all_pairs_after_a_race_are_whole(void **state) {
     (void)state;
     kvat_tune_request request = request_of("512", "256");
     request.search = "race"; /* knows nothing of the gain, so that all of the pairs are needed */
@@ -216,12 +216,12 @@ static void pairs_after_the_second_are_as_short_as_the_search(void **state) {
     told *t = test_calloc(1, sizeof *t);
     t->wavers = true;
     drive_to_the_end(t, drive, job);
-    assert_two_pairs_are_whole(t);
-    assert_int_equal(t->confirmed, 32);
+    assert_pairs_are_whole(t, 8);
+    assert_int_equal(t->confirmed, 16);
     kvat__drive_view view;
     assert_int_equal(kvat__drive_look(&view, drive, NULL), KVAT_OK);
     assert_int_equal(view.confirmation.verdict, KVAT_VERDICT_UNDECIDED);
-    assert_int_equal(view.confirmation.pairs, 16);
+    assert_int_equal(view.confirmation.pairs, 8);
     kvat__drive_free(drive);
     test_free(t);
     kvat__job_free(job);
@@ -278,7 +278,7 @@ int main(void) {
         cmocka_unit_test(costs_follow_from_one_run),
         cmocka_unit_test(decode_is_repeated_while_it_is_cheap),
         cmocka_unit_test(search_is_short_and_confirmation_whole_and_plain),
-        cmocka_unit_test(pairs_after_the_second_are_as_short_as_the_search),
+        cmocka_unit_test(all_pairs_after_a_race_are_whole),
         cmocka_unit_test(a_budget_holds_four_pairs_of_whole_outputs),
         cmocka_unit_test(told_again_the_steps_are_the_same),
     };

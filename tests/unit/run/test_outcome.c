@@ -273,8 +273,8 @@ static void a_run_cut_in_its_confirmation_is_not_decided(void **state) {
         expect(&w, KVAT_DECISION_UNDECIDED, ", and the run is not finished");
         most_pairs = step.block;
     }
-    assert_int_equal(most_pairs, 15);
-    expect(&w, KVAT_DECISION_DEFAULT, "16 fresh pairs could not tell");
+    assert_int_equal(most_pairs, 7);
+    expect(&w, KVAT_DECISION_DEFAULT, "8 fresh pairs could not tell");
     end(&w);
 }
 

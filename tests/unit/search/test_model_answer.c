@@ -145,7 +145,7 @@ static void the_default_runs_a_third_time_where_two_disagree(void **state) {
     assert_int_equal(runs_of_default(.005, .01), 2);
     assert_int_equal(runs_of_default(.05, .01), 3);
     assert_int_equal(runs_of_default(-.05, .01), 3);
-    assert_int_equal(runs_of_default(.05, .04), 2); // by what counts as equal
+    assert_int_equal(runs_of_default(.05, .08), 2); // by what counts as equal
 }
 
 static void no_answer_rests_on_a_single_run(void **state) {
@@ -342,7 +342,7 @@ static void nothing_is_told_before_there_is_anything(void **state) {
         assert_true(isnan(a.sigma) && a.restless == 0);
         assert_true(step_in(&w, search)); // the default, once
     }
-    assert_true(answer_of(search).pair_sd[3] > 0);
+    assert_true(isnan(answer_of(search).pair_sd[3])); // nor before the first design is whole
     kvat_search_free(search);
 }
 
