@@ -323,8 +323,10 @@ static void leave_context(trial *t) {
     kvat__session_forget_context(t->s);
     if (!t->made_with || record->status != KVAT_TRIAL_OK || !t->s->worker) return;
     json_t *effective = json_copy(t->effective);
-    json_object_foreach(t->request, name, value) json_object_del(effective, name);
     if (!effective) return;
+    json_object_foreach(t->request, name, value) {
+        json_object_del(effective, name);
+    }
     t->s->left = (kvat__left_context){.made_with = json_incref(t->made_with),
                                       .effective = effective,
                                       .model_bytes = record->model_bytes,
