@@ -21,7 +21,7 @@ NOISES = ("quiet", "desktop", "noisy", "heavy", "step", "launch", "trace")
 KINDS = ("inert", "cliffs", "infeasible", "ties", "broken", "hard")
 # Worlds of a cell at full size: by space, by space under the replayed trace (where a search takes seconds), of kinds
 # other than plain, and of Optuna.
-FULL = {24: (400, 8, 80, 15), 480: (40, 2, 20, 8), 1440: (15, 1, 8, 3), 4800: (20, 1, 10, 4)}
+FULL = {24: (1000, 40, 200, 60), 480: (200, 10, 100, 30), 1440: (60, 4, 30, 10), 4800: (100, 10, 50, 15)}
 QUICK = {24: (20, 2, 10, 3), 480: (6, 1, 4, 2), 1440: (3, 1, 2, 1), 4800: (3, 1, 2, 1)}
 
 
