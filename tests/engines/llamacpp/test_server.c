@@ -18,23 +18,11 @@
 
 #include "fail_alloc.h"
 #include "kvat/units.h"
+#include "own_folder.h"
 #include "server_ask.h"
 #include "server_facts.h"
 
 /* ---- a folder of its own ---- */
-
-static int enter_folder(void **state) {
-    char *folder = strdup("/tmp/kvat-test-server-XXXXXX");
-    *state = folder;
-    return folder && mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
-}
-
-static int leave_folder(void **state) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf -- '%s'", (char *)*state);
-    free(*state);
-    return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
-}
 
 static void put_script(const char *path, const char *text, mode_t mode) {
     FILE *file = fopen(path, "we");
@@ -387,8 +375,6 @@ static void devices_that_are_not_known_are_not_compared(void **state) {
     assert_int_equal(text.length, 0);
     kvat_buf_clear(&text);
 }
-
-#define FOLDER_TEST(f) cmocka_unit_test_setup_teardown(f, enter_folder, leave_folder)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -20,20 +20,11 @@
 #include "fail_alloc.h"
 #include "fail_io.h"
 #include "kvat/file.h"
+#include "own_folder.h"
 
-/* Each test has a folder of its own and runs in it. */
-static int enter_folder(void **state) {
-    char *folder = strdup("/tmp/kvat-test-file-XXXXXX");
-    *state = folder;
-    return folder && mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
-}
-
-static int leave_folder(void **state) {
-    char command[128];
+static int leave_repaired(void **state) {
     fail_io_disarm();
-    snprintf(command, sizeof command, "rm -rf -- '%s'", (char *)*state);
-    free(*state);
-    return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
+    return leave_folder(state);
 }
 
 /* Names in the folder without "." and "..". */
@@ -341,7 +332,7 @@ static void every_failing_allocation_is_reported(void **state) {
     assert_int_equal(count_entries("."), 1);
 }
 
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, enter_folder, leave_folder)
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, enter_folder, leave_repaired)
 
 int main(void) {
     static const struct CMUnitTest tests[] = {

@@ -15,19 +15,7 @@
 
 #include "fail_alloc.h"
 #include "kvat/file.h"
-
-static int enter_folder(void **state) {
-    char *folder = strdup("/tmp/kvat-test-folder-XXXXXX");
-    *state = folder;
-    return folder && mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
-}
-
-static int leave_folder(void **state) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf -- '%s'", (char *)*state);
-    free(*state);
-    return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
-}
+#include "own_folder.h"
 
 static bool is_folder(const char *path) {
     struct stat about;
@@ -236,20 +224,18 @@ static int show(void) {
     return kvat_status_exit_code(status);
 }
 
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, enter_folder, leave_folder)
-
 int main(int argc, char **argv) {
     (void)argv;
     if (argc > 1) return show();
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(paths_are_joined_by_one_slash),
-        IN_FOLDER(folders_are_made_with_all_above_them),
-        IN_FOLDER(what_is_in_the_way_is_named),
+        FOLDER_TEST(folders_are_made_with_all_above_them),
+        FOLDER_TEST(what_is_in_the_way_is_named),
         cmocka_unit_test(user_folders_follow_the_environment),
         cmocka_unit_test(overrides_name_the_program_folders),
-        IN_FOLDER(a_program_finds_its_installation_wherever_it_is),
-        IN_FOLDER(a_program_without_an_installation_says_so),
-        IN_FOLDER(every_failing_allocation_is_reported),
+        FOLDER_TEST(a_program_finds_its_installation_wherever_it_is),
+        FOLDER_TEST(a_program_without_an_installation_says_so),
+        FOLDER_TEST(every_failing_allocation_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

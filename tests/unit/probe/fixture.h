@@ -16,27 +16,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "own_folder.h"
 #include "probe_internal.h"
 
 #define UNUSED __attribute__((unused))
 
 /* The tests run in the folder that is their root. */
 static const kvat__root here = {.prefix = "."};
-
-UNUSED static int enter_root(void **state) {
-    char *folder = strdup("/tmp/kvat-test-probe-XXXXXX");
-    *state = folder;
-    return folder && mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
-}
-
-UNUSED static int leave_root(void **state) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf -- '%s'", (char *)*state);
-    free(*state);
-    return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
-}
-
-#define ROOT_TEST(f) cmocka_unit_test_setup_teardown(f, enter_root, leave_root)
 
 /* Writes "./<path>" and the folders above it. */
 UNUSED static void put(const char *path, const char *text) {

@@ -158,12 +158,12 @@ static void the_living_group_is_seen_burning(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        ROOT_TEST(a_group_is_its_members_and_its_session_and_us),
-        ROOT_TEST(without_a_group_it_is_us_alone),
-        ROOT_TEST(only_processors_we_may_use_are_counted),
-        ROOT_TEST(swap_and_throttling_are_counted),
-        ROOT_TEST(what_cannot_be_read_is_minus_one),
-        ROOT_TEST(broken_files_are_no_numbers),
+        FOLDER_TEST(a_group_is_its_members_and_its_session_and_us),
+        FOLDER_TEST(without_a_group_it_is_us_alone),
+        FOLDER_TEST(only_processors_we_may_use_are_counted),
+        FOLDER_TEST(swap_and_throttling_are_counted),
+        FOLDER_TEST(what_cannot_be_read_is_minus_one),
+        FOLDER_TEST(broken_files_are_no_numbers),
         cmocka_unit_test(the_living_group_is_seen_burning),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -151,14 +151,14 @@ static void nonsense_is_no_limit(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        ROOT_TEST(without_groups_there_is_no_limit),
-        ROOT_TEST(version_1_takes_the_least_of_all_enclosing_groups),
-        ROOT_TEST(version_2_takes_the_least_of_all_enclosing_groups),
-        ROOT_TEST(a_group_over_its_limit_has_no_headroom),
-        ROOT_TEST(a_container_sees_its_own_limit),
-        ROOT_TEST(a_container_of_version_2_sees_its_own_limit),
-        ROOT_TEST(a_controller_is_looked_for_in_both_versions),
-        ROOT_TEST(nonsense_is_no_limit),
+        FOLDER_TEST(without_groups_there_is_no_limit),
+        FOLDER_TEST(version_1_takes_the_least_of_all_enclosing_groups),
+        FOLDER_TEST(version_2_takes_the_least_of_all_enclosing_groups),
+        FOLDER_TEST(a_group_over_its_limit_has_no_headroom),
+        FOLDER_TEST(a_container_sees_its_own_limit),
+        FOLDER_TEST(a_container_of_version_2_sees_its_own_limit),
+        FOLDER_TEST(a_controller_is_looked_for_in_both_versions),
+        FOLDER_TEST(nonsense_is_no_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,19 +7,7 @@
 #include "fail_alloc.h"
 #include "job_fixture.h"
 #include "outcome_internal.h"
-
-static int enter_folder(void **state) {
-    char *folder = strdup("/tmp/kvat-test-run-XXXXXX");
-    *state = folder;
-    return folder && mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
-}
-
-static int leave_folder(void **state) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf -- '%s'", (char *)*state);
-    free(*state);
-    return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
-}
+#include "own_folder.h"
 
 static kvat__job *job_for(const kvat_tune_request *request, const char *hello_text, const char *describe_text) {
     kvat_machine machine = {.threads = 4, .memory_limit_bytes = (int64_t)1 << 34};
@@ -367,8 +355,6 @@ static void every_failing_allocation_is_survived(void **state) {
     assert_true(fail_alloc_each(try_all, job) > 50);
     kvat__job_free(job);
 }
-
-#define FOLDER_TEST(f) cmocka_unit_test_setup_teardown(f, enter_folder, leave_folder)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

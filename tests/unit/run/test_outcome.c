@@ -5,6 +5,7 @@
 
 #include "figures.h"
 #include "job_fixture.h"
+#include "own_folder.h"
 
 typedef struct world world;
 /** What becomes of a step; may change its speed and the world's clock. */
@@ -20,21 +21,6 @@ struct world {
 };
 
 /* ---- a run in a store ---- */
-
-static int enter_folder(void **state) {
-    char *folder = strdup("/tmp/kvat-test-run-XXXXXX");
-    *state = folder;
-    return folder && mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
-}
-
-static int leave_folder(void **state) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf -- '%s'", (char *)*state);
-    free(*state);
-    return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
-}
-
-#define RUN_TEST(f) cmocka_unit_test_setup_teardown(f, enter_folder, leave_folder)
 
 static void must(kvat_status status, const kvat_error *err) {
     if (status != KVAT_OK) fail_msg("%s", err->message);
@@ -431,13 +417,13 @@ static void a_figure_is_of_whole_outputs_where_there_are_any(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        RUN_TEST(nothing_works_is_said_only_of_what_was_tried),
-        RUN_TEST(a_run_cut_before_anything_worked_is_not_finished),
-        RUN_TEST(a_run_cut_while_lossy_ones_are_still_ranked_is_not_decided),
-        RUN_TEST(a_run_cut_in_its_confirmation_is_not_decided),
-        RUN_TEST(an_undecided_confirmation_says_what_was_lacking),
-        RUN_TEST(what_is_too_little_to_matter_keeps_the_default),
-        RUN_TEST(a_gain_that_rests_on_the_search_too_is_said_to),
+        FOLDER_TEST(nothing_works_is_said_only_of_what_was_tried),
+        FOLDER_TEST(a_run_cut_before_anything_worked_is_not_finished),
+        FOLDER_TEST(a_run_cut_while_lossy_ones_are_still_ranked_is_not_decided),
+        FOLDER_TEST(a_run_cut_in_its_confirmation_is_not_decided),
+        FOLDER_TEST(an_undecided_confirmation_says_what_was_lacking),
+        FOLDER_TEST(what_is_too_little_to_matter_keeps_the_default),
+        FOLDER_TEST(a_gain_that_rests_on_the_search_too_is_said_to),
         cmocka_unit_test(what_disturbed_a_trial_is_no_failure_of_the_configuration),
         cmocka_unit_test(a_figure_is_of_whole_outputs_where_there_are_any),
     };

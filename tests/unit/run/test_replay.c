@@ -4,21 +4,7 @@
 #include <unistd.h>
 
 #include "job_fixture.h"
-
-static int enter_folder(void **state) {
-    char *folder = strdup("/tmp/kvat-test-replay-XXXXXX");
-    *state = folder;
-    return folder && mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
-}
-
-static int leave_folder(void **state) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf -- '%s'", (char *)*state);
-    free(*state);
-    return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
-}
-
-#define REPLAY_TEST(f) cmocka_unit_test_setup_teardown(f, enter_folder, leave_folder)
+#include "own_folder.h"
 
 /** What is wrong with the third of three trials. */
 typedef void damage(kvat_trial_record *record, kvat_sample *sample);
@@ -159,8 +145,8 @@ static void a_trial_that_cannot_have_been_measured_ends_it(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        REPLAY_TEST(what_was_measured_is_told),
-        REPLAY_TEST(a_trial_that_cannot_have_been_measured_ends_it),
+        FOLDER_TEST(what_was_measured_is_told),
+        FOLDER_TEST(a_trial_that_cannot_have_been_measured_ends_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

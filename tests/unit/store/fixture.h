@@ -18,23 +18,9 @@
 #include <unistd.h>
 
 #include "kvat/store.h"
+#include "own_folder.h"
 
 #define UNUSED __attribute__((unused))
-
-UNUSED static int enter_folder(void **state) {
-    char *folder = strdup("/tmp/kvat-test-store-XXXXXX");
-    *state = folder;
-    return folder && mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
-}
-
-UNUSED static int leave_folder(void **state) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf -- '%s'", (char *)*state);
-    free(*state);
-    return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
-}
-
-#define STORE_TEST(f) cmocka_unit_test_setup_teardown(f, enter_folder, leave_folder)
 
 UNUSED static kvat_store *open_store(kvat_store_mode mode) {
     kvat_store *store = NULL;

@@ -233,14 +233,14 @@ static void a_killed_writer_loses_no_acknowledged_trial(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        STORE_TEST(a_trial_is_there_whole_or_not_at_all),
-        STORE_TEST(a_fault_that_lasts_to_the_end_loses_nothing_acknowledged),
-        STORE_TEST(a_failed_commit_is_not_resurrected_by_recovery),
-        STORE_TEST(a_run_goes_on_after_the_disk_recovers),
-        STORE_TEST(a_commit_that_fails_in_a_restarted_log_is_gone),
-        STORE_TEST(a_store_whose_making_failed_can_be_made_again),
-        STORE_TEST(a_lock_file_that_cannot_be_made_is_an_io_error),
-        STORE_TEST(a_killed_writer_loses_no_acknowledged_trial),
+        FOLDER_TEST(a_trial_is_there_whole_or_not_at_all),
+        FOLDER_TEST(a_fault_that_lasts_to_the_end_loses_nothing_acknowledged),
+        FOLDER_TEST(a_failed_commit_is_not_resurrected_by_recovery),
+        FOLDER_TEST(a_run_goes_on_after_the_disk_recovers),
+        FOLDER_TEST(a_commit_that_fails_in_a_restarted_log_is_gone),
+        FOLDER_TEST(a_store_whose_making_failed_can_be_made_again),
+        FOLDER_TEST(a_lock_file_that_cannot_be_made_is_an_io_error),
+        FOLDER_TEST(a_killed_writer_loses_no_acknowledged_trial),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -116,9 +116,9 @@ static void a_trial_without_memory_is_not_there(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        STORE_TEST(opening_survives_every_failing_allocation),
-        STORE_TEST(every_operation_survives_every_failing_allocation),
-        STORE_TEST(a_trial_without_memory_is_not_there),
+        FOLDER_TEST(opening_survives_every_failing_allocation),
+        FOLDER_TEST(every_operation_survives_every_failing_allocation),
+        FOLDER_TEST(a_trial_without_memory_is_not_there),
     };
     return cmocka_run_group_tests(tests, hand_over_allocation, NULL);
 }

@@ -140,12 +140,12 @@ static void a_store_open_for_writing_is_careful(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        STORE_TEST(an_older_store_is_brought_up_to_date),
-        STORE_TEST(a_step_that_fails_undoes_those_before_it),
-        STORE_TEST(reading_an_older_store_changes_no_file),
-        STORE_TEST(the_shipped_steps_lead_to_their_number),
-        STORE_TEST(what_the_first_version_wrote_is_read_and_written_on),
-        STORE_TEST(a_store_open_for_writing_is_careful),
+        FOLDER_TEST(an_older_store_is_brought_up_to_date),
+        FOLDER_TEST(a_step_that_fails_undoes_those_before_it),
+        FOLDER_TEST(reading_an_older_store_changes_no_file),
+        FOLDER_TEST(the_shipped_steps_lead_to_their_number),
+        FOLDER_TEST(what_the_first_version_wrote_is_read_and_written_on),
+        FOLDER_TEST(a_store_open_for_writing_is_careful),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -347,22 +347,22 @@ static void a_store_where_nothing_may_be_written_can_be_read(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        STORE_TEST(a_missing_store_is_made_for_writing),
-        STORE_TEST(a_missing_store_is_bad_data_for_reading),
-        STORE_TEST(an_empty_file_may_become_a_store),
-        STORE_TEST(a_store_whose_maker_was_killed_holds_nothing_and_can_be_finished),
-        STORE_TEST(a_closed_store_is_one_file),
-        STORE_TEST(what_is_no_store_is_refused_and_left_as_it_is),
-        STORE_TEST(links_folders_and_pipes_are_refused),
-        STORE_TEST(a_folder_behind_a_link_is_fine),
-        STORE_TEST(a_newer_store_is_only_read),
-        STORE_TEST(a_newer_store_that_cannot_be_read_says_so),
-        STORE_TEST(a_damaged_store_is_refused_with_advice),
-        STORE_TEST(a_truncated_store_is_refused_at_every_length),
-        STORE_TEST(a_second_writer_is_told_who_holds_it),
-        STORE_TEST(a_killed_writer_leaves_a_store_that_opens),
-        STORE_TEST(a_lock_file_that_is_a_trap_is_refused),
-        STORE_TEST(a_store_where_nothing_may_be_written_can_be_read),
+        FOLDER_TEST(a_missing_store_is_made_for_writing),
+        FOLDER_TEST(a_missing_store_is_bad_data_for_reading),
+        FOLDER_TEST(an_empty_file_may_become_a_store),
+        FOLDER_TEST(a_store_whose_maker_was_killed_holds_nothing_and_can_be_finished),
+        FOLDER_TEST(a_closed_store_is_one_file),
+        FOLDER_TEST(what_is_no_store_is_refused_and_left_as_it_is),
+        FOLDER_TEST(links_folders_and_pipes_are_refused),
+        FOLDER_TEST(a_folder_behind_a_link_is_fine),
+        FOLDER_TEST(a_newer_store_is_only_read),
+        FOLDER_TEST(a_newer_store_that_cannot_be_read_says_so),
+        FOLDER_TEST(a_damaged_store_is_refused_with_advice),
+        FOLDER_TEST(a_truncated_store_is_refused_at_every_length),
+        FOLDER_TEST(a_second_writer_is_told_who_holds_it),
+        FOLDER_TEST(a_killed_writer_leaves_a_store_that_opens),
+        FOLDER_TEST(a_lock_file_that_is_a_trap_is_refused),
+        FOLDER_TEST(a_store_where_nothing_may_be_written_can_be_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

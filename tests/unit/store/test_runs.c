@@ -152,12 +152,12 @@ static void a_reader_may_not_change_anything(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_state_has_its_word),
-        STORE_TEST(a_run_reads_back_as_written),
-        STORE_TEST(a_listing_counts_trials_oldest_first),
-        STORE_TEST(a_state_is_set_with_or_without_a_note),
-        STORE_TEST(the_newest_run_of_an_identity_is_found_unless_abandoned),
-        STORE_TEST(a_removed_run_takes_everything_and_its_number_with_it),
-        STORE_TEST(a_reader_may_not_change_anything),
+        FOLDER_TEST(a_run_reads_back_as_written),
+        FOLDER_TEST(a_listing_counts_trials_oldest_first),
+        FOLDER_TEST(a_state_is_set_with_or_without_a_note),
+        FOLDER_TEST(the_newest_run_of_an_identity_is_found_unless_abandoned),
+        FOLDER_TEST(a_removed_run_takes_everything_and_its_number_with_it),
+        FOLDER_TEST(a_reader_may_not_change_anything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -295,16 +295,16 @@ static void exporting_survives_every_failing_allocation(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        STORE_TEST(figures_are_medians_a_configuration_and_cell),
-        STORE_TEST(the_base_is_configuration_0),
-        STORE_TEST(search_trials_go_before_confirmation_and_voided_ones_do_not_count),
-        STORE_TEST(failures_become_faults_with_their_share),
-        STORE_TEST(what_was_never_measured_cannot_be_played),
-        STORE_TEST(of_many_only_those_measured_can_be_played),
-        STORE_TEST(a_replay_searches_what_the_run_searched),
-        STORE_TEST(noise_is_the_spread_within_configurations),
-        STORE_TEST(a_run_without_figures_is_not_exported),
-        STORE_TEST(exporting_survives_every_failing_allocation),
+        FOLDER_TEST(figures_are_medians_a_configuration_and_cell),
+        FOLDER_TEST(the_base_is_configuration_0),
+        FOLDER_TEST(search_trials_go_before_confirmation_and_voided_ones_do_not_count),
+        FOLDER_TEST(failures_become_faults_with_their_share),
+        FOLDER_TEST(what_was_never_measured_cannot_be_played),
+        FOLDER_TEST(of_many_only_those_measured_can_be_played),
+        FOLDER_TEST(a_replay_searches_what_the_run_searched),
+        FOLDER_TEST(noise_is_the_spread_within_configurations),
+        FOLDER_TEST(a_run_without_figures_is_not_exported),
+        FOLDER_TEST(exporting_survives_every_failing_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

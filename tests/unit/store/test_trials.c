@@ -237,15 +237,15 @@ static void many_samples_and_timings_fit(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        STORE_TEST(trials_read_back_as_written_in_order),
-        STORE_TEST(timings_come_only_when_asked_and_reading_can_stop),
-        STORE_TEST(every_status_of_a_failed_trial_is_kept),
-        STORE_TEST(what_is_no_number_is_not_written),
-        STORE_TEST(a_trial_with_two_samples_of_one_cell_is_refused_whole),
-        STORE_TEST(a_trial_may_be_added_while_reading),
-        STORE_TEST(trials_that_got_lost_are_missed),
-        STORE_TEST(token_times_are_little_endian_bytes),
-        STORE_TEST(many_samples_and_timings_fit),
+        FOLDER_TEST(trials_read_back_as_written_in_order),
+        FOLDER_TEST(timings_come_only_when_asked_and_reading_can_stop),
+        FOLDER_TEST(every_status_of_a_failed_trial_is_kept),
+        FOLDER_TEST(what_is_no_number_is_not_written),
+        FOLDER_TEST(a_trial_with_two_samples_of_one_cell_is_refused_whole),
+        FOLDER_TEST(a_trial_may_be_added_while_reading),
+        FOLDER_TEST(trials_that_got_lost_are_missed),
+        FOLDER_TEST(token_times_are_little_endian_bytes),
+        FOLDER_TEST(many_samples_and_timings_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -123,12 +123,12 @@ static void every_failing_allocation_is_survived(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        STORE_TEST(what_is_remembered_is_read_back_and_replaced),
-        STORE_TEST(without_a_folder_or_a_file_there_is_none),
-        STORE_TEST(what_is_no_winner_of_that_fingerprint_is_refused_and_named),
-        STORE_TEST(a_fingerprint_is_no_path),
-        STORE_TEST(nothing_but_a_regular_file_is_read_or_replaced),
-        STORE_TEST(every_failing_allocation_is_survived),
+        FOLDER_TEST(what_is_remembered_is_read_back_and_replaced),
+        FOLDER_TEST(without_a_folder_or_a_file_there_is_none),
+        FOLDER_TEST(what_is_no_winner_of_that_fingerprint_is_refused_and_named),
+        FOLDER_TEST(a_fingerprint_is_no_path),
+        FOLDER_TEST(nothing_but_a_regular_file_is_read_or_replaced),
+        FOLDER_TEST(every_failing_allocation_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
