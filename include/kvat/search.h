@@ -165,7 +165,7 @@ typedef struct kvat_search_answer {
 } kvat_search_answer;
 
 KVAT_EXTERN kvat_status kvat_search_answer_get(kvat_search_answer *out, kvat_search *search, kvat_error *err);
-/** For those who look on after every trial: the same as of the last decision, which costs nothing anew. Counts of runs
+/** For those who look on after every trial: the same as of the last decision, without a fit of its own. Counts of runs
  * are those of now. */
 KVAT_EXTERN kvat_status kvat_search_answer_glance(kvat_search_answer *out, kvat_search *search, kvat_error *err);
 
@@ -186,7 +186,7 @@ KVAT_EXTERN const char *const *kvat_search_methods(void);
  * Fresh runs in ABBA order (A B, B A, A B, …), at least two launches each. The interval is Student's for the mean of
  * the pairs' differences; from six pairs on the smallest and the largest are trimmed (Tukey and McLaughlin 1963), so
  * one spike does no harm. What the search has learned of the spread may be told; it enters the spread alone, never the
- * mean (scaled inverse-χ² prior, kvat_informed_interval() of stats.h). The interval is looked at after every second
+ * mean (scaled inverse-χ² prior, kvat_informed_estimate() of stats.h). The interval is looked at after every second
  * pair. Looking often would let chance win: the error allowed, 1 − level, is shared out over the looks (half
  * of it over the early ones, half to the last), so the printed interval covers the truth at `level` whenever it
  * stopped. Where a gain is known beforehand each look has 0.24 of the error, which holds the level for eight looks at

@@ -87,10 +87,14 @@ kvat__fidelity kvat__fidelity_of(const kvat__job *job, const kvat_trial_record *
                             .confirm_cost_ns = whole_ns(confirm_ns) + (around_ns > 0 ? around_ns : 0)};
 }
 
-int64_t kvat__whole_run_ns(const kvat_profile *profile, const kvat_trial_record *record) {
+bool kvat__record_fitted(const kvat_trial_record *record) {
     bool fitted = false;
     for (size_t i = 0; i < record->n_samples; i++) fitted |= record->samples[i].fitted;
-    if (!fitted || !has_all_samples(profile, record)) return record->run_ns;
+    return fitted;
+}
+
+int64_t kvat__whole_run_ns(const kvat_profile *profile, const kvat_trial_record *record) {
+    if (!kvat__record_fitted(record) || !has_all_samples(profile, record)) return record->run_ns;
     const parts p = parts_of(profile, record->samples);
     return whole_ns(p.prefill_ns + p.whole_outputs_ns);
 }

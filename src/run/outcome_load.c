@@ -33,13 +33,6 @@ static char *dup_or_empty(const char *text) {
 
 /* ---- the race, point by point ---- */
 
-/** Decoded no more than a run of the search. */
-static bool fitted(const kvat_trial_record *record) {
-    bool any = false;
-    for (size_t i = 0; i < record->n_samples; i++) any |= record->samples[i].fitted;
-    return any;
-}
-
 static kvat_status add_point(gathering *g, const kvat_trial_record *record, kvat__drive *drive) {
     kvat_outcome *o = g->outcome;
     if (o->n_race == g->race_capacity) {
@@ -62,7 +55,7 @@ static kvat_status add_point(gathering *g, const kvat_trial_record *record, kvat
         .cost_ns = record->cost_ns,
         .config = record->config,
         .confirming = record->phase == KVAT_PHASE_CONFIRM,
-        .fitted = fitted(record),
+        .fitted = kvat__record_fitted(record),
         .status = record->status,
         .score = score, /* made relative at the end, when the default's median is known */
         .leader = view.answer.has_leader ? view.answer.leader : SIZE_MAX,
@@ -87,7 +80,7 @@ static void note_disturbance(gathering *g, const kvat_trial_record *record) {
 static kvat_status note_cells(gathering *g, const kvat_trial_record *record) {
     if (record->status != KVAT_TRIAL_OK) return KVAT_OK;
     const kvat_cell_run run = {.config = record->config,
-                               .confirming = record->phase == KVAT_PHASE_CONFIRM && !fitted(record),
+                               .confirming = record->phase == KVAT_PHASE_CONFIRM && !kvat__record_fitted(record),
                                .elapsed_ns = record->elapsed_ns,
                                .cost_ns = record->cost_ns,
                                .samples = record->samples,

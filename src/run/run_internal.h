@@ -236,6 +236,8 @@ bool kvat__profile_is_long(const kvat_profile *profile);
 /** Whether reading in every prompt by itself takes less than twice the tokens of one pass. */
 bool kvat__plain_is_cheap(const kvat_profile *profile);
 kvat__fidelity kvat__fidelity_of(const kvat__job *job, const kvat_trial_record *clean);
+/** Whether it decoded bursts alone, from which some output was fitted. */
+bool kvat__record_fitted(const kvat_trial_record *record);
 /** What a run with these samples would take that decodes every output whole: what it took, where it did. */
 int64_t kvat__whole_run_ns(const kvat_profile *profile, const kvat_trial_record *record);
 

@@ -11,8 +11,7 @@
 #include "kvat/plan.h"
 #include "session.h"
 
-#define NOISE_PROBE_NS   (2 * KVAT_NS_PER_S)
-#define USUAL_PAIRS_MOST 8 /* of a confirmation not begun */
+#define NOISE_PROBE_NS (2 * KVAT_NS_PER_S)
 
 typedef struct tuning {
     const kvat_tune_request *request;
@@ -79,7 +78,7 @@ static void put_remaining(kvat_event *event, const kvat__drive_view *view, int64
     int64_t mean = view->mean_cost_ns, left = budget_ns - view->elapsed_ns;
     int64_t pair = 2 * view->confirm_cost_ns, done = (int64_t)view->confirmation.pairs;
     event->remaining_low_ns = (int64_t)view->outlook.likely * mean + (int64_t)view->pairs_least * pair;
-    event->remaining_high_ns = (int64_t)view->outlook.firm * mean + USUAL_PAIRS_MOST * pair;
+    event->remaining_high_ns = (int64_t)view->outlook.firm * mean + (int64_t)view->pairs_max * pair;
     if (view->search_done) {
         event->remaining_low_ns = (int64_t)view->pairs_least > done ? ((int64_t)view->pairs_least - done) * pair : 0;
         event->remaining_high_ns = ((int64_t)view->pairs_max - done) * pair;

@@ -113,15 +113,13 @@ static kvat_estimate known_of(const kvat_confirm *confirm, size_t figure) {
 }
 
 // A search may be wrong for reasons that its runs cannot show; then the pairs stand for themselves.
-static bool joins(const kvat_confirm *confirm, size_t figure) {
-    const kvat_estimate fresh = fresh_of(confirm, figure), known = known_of(confirm, figure);
+static bool joins(kvat_estimate fresh, kvat_estimate known) {
     return known.se > 0 && !(fabs(fresh.value - known.value) > CONTRADICTED * hypot(fresh.se, known.se));
 }
 
 static kvat_interval interval_of(const kvat_confirm *confirm, size_t figure) {
     const kvat_estimate fresh = fresh_of(confirm, figure), known = known_of(confirm, figure);
-    return kvat_estimate_interval(joins(confirm, figure) ? kvat_estimate_join(fresh, known) : fresh,
-                                  level_now(confirm));
+    return kvat_estimate_interval(joins(fresh, known) ? kvat_estimate_join(fresh, known) : fresh, level_now(confirm));
 }
 
 static int failed_side(const kvat_confirm *confirm) {
@@ -200,9 +198,10 @@ kvat_confirm_answer kvat_confirm_answer_get(const kvat_confirm *confirm) {
     kvat_confirm_answer answer = {.pairs = confirm->pairs, .score = interval_of(confirm, SCORE)};
     for (size_t i = 0; i < 3; i++) answer.part[i] = interval_of(confirm, i);
     answer.verdict = confirm->verdict;
-    answer.fresh = kvat_estimate_interval(fresh_of(confirm, SCORE), level_now(confirm));
+    const kvat_estimate fresh = fresh_of(confirm, SCORE);
+    answer.fresh = kvat_estimate_interval(fresh, level_now(confirm));
     answer.failed_side = failed_side(confirm);
-    answer.joined = joins(confirm, SCORE);
+    answer.joined = joins(fresh, known_of(confirm, SCORE));
     answer.too_little = confirm->too_little;
     return answer;
 }
