@@ -27,9 +27,9 @@ class WorkerError(Exception):
 class Worker:
     """One worker process, spoken to as kvat does."""
 
-    def __init__(self, program: Path, environment: dict[str, str]) -> None:
+    def __init__(self, program: Path, environment: dict[str, str], *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [program],
+            [program, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the benchmarks of bench/README.md, or those named: search store startup overhead llama_bench fidelity.
+# Runs the benchmarks of bench/README.md, or those named: search store startup overhead llama_bench fidelity; and, only
+# when named, large (LARGE_SHORT and LARGE_LONG are its budgets, 10m and 40m).
 # Results go to bench/results/. OVERHEAD_TIME (60s) is the length of the real run, BENCH_PAIRS (15) those of llama_bench.
 # SEARCH_SIZE (quick) is quick or full: only full-size figures go to bench/results/ and docs/. SEARCH_JOBS (all processors)
 # cells run at once; SEARCH_RESUME=1 goes on with a run that was interrupted; SEARCH_ONLY is a regular expression of cells.
@@ -11,10 +12,10 @@ all=(startup store search overhead llama_bench fidelity)
 wanted=("$@")
 [ $# -gt 0 ] || wanted=("${all[@]}")
 for name in "${wanted[@]}"; do
-    case " ${all[*]} " in
+    case " ${all[*]} large " in
     *" $name "*) ;;
     *)
-        echo "bench: no benchmark '$name' (there are: ${all[*]})" >&2
+        echo "bench: no benchmark '$name' (there are: ${all[*]} large)" >&2
         exit 2
         ;;
     esac
@@ -42,6 +43,18 @@ search() {
         python3 bench/search/table.py "$out" "$docs/search-figures.md"
 }
 
+large() {
+    local model=synthetic:qwen2.5-0.5b out=$PWD/build/bench-large length seed=0 rc
+    for length in "${LARGE_SHORT:-10m}" "${LARGE_LONG:-40m}"; do
+        rc=0
+        "$KVAT" tune "$model" --sweep all --profile ci-micro --time "$length" --seed "$seed" --winners none --fresh \
+            -o "$out/$length" || rc=$?
+        [ "$rc" = 0 ] || [ "$rc" = 6 ] || return "$rc" # 6: not decided, which is an answer, too
+        seed=7
+    done
+    python3 bench/large/pairs.py "$model" "$out/${LARGE_SHORT:-10m}/best_plan.json" "$out/${LARGE_LONG:-40m}/best_plan.json"
+}
+
 run() {
     case $1 in
     startup) python3 bench/startup/startup.py ;;
@@ -52,6 +65,7 @@ run() {
         python3 bench/fidelity/agreement.py
         ;;
     search) search ;;
+    large) large ;;
     store)
         build kvat_bench_store
         build/release/bench/store/kvat_bench_store | tee "$results/store.txt"

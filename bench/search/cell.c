@@ -39,6 +39,7 @@ static play_options how(const world *w, const cell_options *options, size_t inde
     return (play_options){.method = options->method,
                           .seed = RUNS_A_WORLD * index + repeat,
                           .delta = delta_of(options, w),
+                          .most_trials = options->trials,
                           .confirm = options->confirm};
 }
 

@@ -17,6 +17,7 @@ typedef struct cell_options {
     noise_kind noise;
     const char *trace; // file of noise "trace"; NULL for the one recorded here
     size_t worlds, runs;
+    size_t trials; // most of a search; 0: no limit
     uint64_t seed;
     double delta; // 0: 1 % up to 24 configurations, else 2 %
     const char *confirm;

@@ -102,6 +102,7 @@ static void add_costs(summary *s, const outcomes *o) {
         x[i] = one->cost_ratio;
         s->search_cost += one->search_ratio / (double)o->n;
         s->trials += one->trials / (double)o->n;
+        s->changes += (double)one->changes / (double)o->n;
         decisions += one->decisions;
         cpu_s += one->cpu_s;
         s->worst_cpu_ms = fmax(s->worst_cpu_ms, 1e3 * one->worst_cpu_s);

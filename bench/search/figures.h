@@ -48,7 +48,7 @@ agreement agreement_of(const outcomes *o, const outcomes *kept, double delta);
 
 typedef struct summary {
     size_t n, exact, confident, decided, infeasible, worse, much_worse; // than the default: at all, by > 0.5 %
-    double cost, cost_sd, cost_p90, search_cost, trials, cpu_ms, worst_cpu_ms;
+    double cost, cost_sd, cost_p90, search_cost, trials, changes, cpu_ms, worst_cpu_ms;
 } summary;
 summary summary_of(const outcomes *o);
 

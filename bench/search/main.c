@@ -18,8 +18,9 @@ typedef struct arguments {
 static int usage(void) {
     fprintf(stderr,
             "usage: kvat_bench_search [OPTION…]     a table of what searches cost and find\n"
-            "  --space N[,N…]         24, 480, 1440, 4800 configurations (24,480)\n"
-            "  --world KIND[,KIND…]   plain, inert, cliffs, infeasible, ties, broken, hard (plain)\n"
+            "  --space N[,N…]         24, 480, 1440, 4800, 10000 configurations (24,480)\n"
+            "  --world KIND[,KIND…]   plain, inert, cliffs, infeasible, ties, broken, hard (plain);\n"
+            "                         inert and ties not of 10000\n"
             "  --surface FILE         the world of a kvat-surface/1 file instead\n"
             "  --noise KIND[,KIND…]   quiet, desktop, noisy, heavy, step, trace, launch (quiet,desktop,noisy)\n"
             "  --trace FILE           what noise \"trace\" replays\n"
@@ -28,6 +29,7 @@ static int usage(void) {
             "  --worlds N             of each cell, each searched twice (20)\n"
             "  --runs N               searches of each world (2)\n"
             "  --seed N               (1)\n"
+            "  --trials N             most runs of a search (no limit)\n"
             "  --delta X              what is as good as the best (0.01; 0.02 beyond 24 configurations)\n"
             "  --incumbent            search once more with the first answer stored\n"
             "  --peers NAME[,NAME…]   random, grid, halving: in as much time as the search took in the same world\n"
@@ -78,6 +80,7 @@ static bool read_valued(arguments *a, const char *name, const char *value) {
     if (read_text(a, name, value)) return true;
     if (strcmp(name, "--worlds") == 0) return (a->cell.worlds = strtoul(value, NULL, 10)) > 0;
     if (strcmp(name, "--runs") == 0) return (a->cell.runs = strtoul(value, NULL, 10)) > 0 && a->cell.runs < 4;
+    if (strcmp(name, "--trials") == 0) return (a->cell.trials = strtoul(value, NULL, 10)) > 0;
     if (strcmp(name, "--seed") == 0) return a->cell.seed = strtoul(value, NULL, 10), true;
     if (strcmp(name, "--delta") == 0) return (a->cell.delta = strtod(value, NULL)) > 0;
     if (strcmp(name, "--peers") == 0) return read_peers(&a->cell, value);

@@ -13,7 +13,7 @@ typedef struct outcome {
     double p_good;                       // 0 without a leader
     double regret, search_regret;        // of what is recommended; of the search's leader
     double gain, pick_score;             // true gain of what is recommended over the default; its true score
-    size_t pick;                         // what is recommended
+    size_t pick, changes;                // what is recommended; knobs it has changed
     bool exact;                          // as good as the best
     bool confident;                      // the search ended because it was sure
     bool decided;                        // and so did the confirmation, where there was one

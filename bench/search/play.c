@@ -103,6 +103,7 @@ bool play(outcome *o, world *w, const play_options *options) {
     so.n_knobs = w->n_knobs;
     so.knobs = w->knobs;
     so.delta = options->delta;
+    so.max_trials = options->most_trials;
     so.has_incumbent = options->has_incumbent;
     so.incumbent = options->incumbent;
     const bool ok = kvat_search_new(&search, &so, NULL) == KVAT_OK && search_and_settle(o, search, w, options);

@@ -10,6 +10,7 @@ typedef struct play_options {
     const char *method; // of kvat_search_methods(); NULL for the library's choice
     uint64_t seed;
     double delta;
+    size_t most_trials;  // 0: no limit
     const char *confirm; // "pairs": kvat_confirm as a run uses it; "none"
     bool has_incumbent;
     size_t incumbent;

@@ -15,9 +15,9 @@ static double share(size_t k, size_t n) {
 /* ---- for people ---- */
 
 void report_header(void) {
-    printf("%-22s %-8s  %7s %7s %6s  %6s %6s %6s %6s  %5s  %5s %5s  %5s %5s  %6s %5s  %5s %6s  %7s\n", "configurations",
-           "noise", "cost %", "p90", "runs", "<=1 %", "<=2 %", "mean %", "p95 %", "undec", "said", "seen", "same",
-           "near", "worse", ">.5%", "cover", "error%", "CPU ms");
+    printf("%-22s %-8s  %7s %7s %6s %4s  %6s %6s %6s %6s  %5s  %5s %5s  %5s %5s  %6s %5s  %5s %6s  %7s\n",
+           "configurations", "noise", "cost %", "p90", "runs", "chg", "<=1 %", "<=2 %", "mean %", "p95 %", "undec",
+           "said", "seen", "same", "near", "worse", ">.5%", "cover", "error%", "CPU ms");
 }
 
 static const char *world_of(const cell *c) {
@@ -31,12 +31,13 @@ void report_line(const cell *c) {
     const sureness sure = sureness_of(&c->cold, c->delta, 0, 1.1, true);
     const agreement a = agreement_of(&c->cold, NULL, c->delta), kept = agreement_of(&c->cold, &c->kept, c->delta);
     const claims cl = claims_of(&c->cold);
-    printf("%4zu %-17.17s %-8s  %7.2f %7.2f %6.1f  %6.3f %6.3f %6.2f %6.2f  %5.3f  %5.3f %5.3f  %5.2f %5.2f  %6.4f "
-           "%5.4f  %5.3f %+6.2f  %7.2f\n",
-           c->configs, world_of(c), noise_names[c->options.noise], 100 * s.cost, 100 * s.cost_p90, s.trials,
-           share(r.within_1pct, r.n), share(r.within_2pct, r.n), 100 * r.mean, 100 * r.p95, share(s.n - s.decided, s.n),
-           sure.said, share(sure.good, sure.n), share(a.same, a.n), share(a.near, a.n), share(s.worse, s.n),
-           share(s.much_worse, s.n), share(cl.claimed_covered, cl.claimed), 100 * cl.error, s.cpu_ms);
+    printf(
+        "%4zu %-17.17s %-8s  %7.2f %7.2f %6.1f %4.1f  %6.3f %6.3f %6.2f %6.2f  %5.3f  %5.3f %5.3f  %5.2f %5.2f  %6.4f "
+        "%5.4f  %5.3f %+6.2f  %7.2f\n",
+        c->configs, world_of(c), noise_names[c->options.noise], 100 * s.cost, 100 * s.cost_p90, s.trials, s.changes,
+        share(r.within_1pct, r.n), share(r.within_2pct, r.n), 100 * r.mean, 100 * r.p95, share(s.n - s.decided, s.n),
+        sure.said, share(sure.good, sure.n), share(a.same, a.n), share(a.near, a.n), share(s.worse, s.n),
+        share(s.much_worse, s.n), share(cl.claimed_covered, cl.claimed), 100 * cl.error, s.cpu_ms);
     if (kept.n > 0)
         printf("     with the first answer stored: same %.3f, within delta %.3f\n", share(kept.same, kept.n),
                share(kept.near, kept.n));
@@ -46,9 +47,9 @@ void report_line(const cell *c) {
             const regrets pr = regrets_of(&c->peer[p][t], OF_PICK, ALL);
             const summary ps = summary_of(&c->peer[p][t]);
             if (pr.n == 0) continue;
-            printf("     %-8s in %gx the time          %7.2f %7.2f %6.1f  %6.3f %6.3f %6.2f %6.2f\n", peer_names[p],
-                   c->options.times[t], 100 * ps.cost, 100 * ps.cost_p90, ps.trials, share(pr.within_1pct, pr.n),
-                   share(pr.within_2pct, pr.n), 100 * pr.mean, 100 * pr.p95);
+            printf("     %-8s in %gx the time          %7.2f %7.2f %6.1f %4.1f  %6.3f %6.3f %6.2f %6.2f\n",
+                   peer_names[p], c->options.times[t], 100 * ps.cost, 100 * ps.cost_p90, ps.trials, ps.changes,
+                   share(pr.within_1pct, pr.n), share(pr.within_2pct, pr.n), 100 * pr.mean, 100 * pr.p95);
         }
     }
     fflush(stdout);
@@ -143,6 +144,7 @@ json_t *report_json(const cell *c) {
                         json_pack("{s:o,s:o,s:o,s:o}", "mean", number(s.cost), "sd", number(s.cost_sd), "p90",
                                   number(s.cost_p90), "search_mean", number(s.search_cost)));
     json_object_set_new(root, "trials", number(s.trials));
+    json_object_set_new(root, "changes", number(s.changes));
     json_object_set_new(root, "regret", of_regrets(regrets_of(&c->cold, OF_PICK, ALL)));
     json_object_set_new(root, "regret_of_leader", of_regrets(regrets_of(&c->cold, OF_LEADER, ALL)));
     json_object_set_new(root, "regret_decided", of_regrets(regrets_of(&c->cold, OF_PICK, DECIDED)));

@@ -19,10 +19,14 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 NOISES = ("quiet", "desktop", "noisy", "heavy", "step", "launch", "trace")
 KINDS = ("inert", "cliffs", "infeasible", "ties", "broken", "hard")
-# Worlds of a cell at full size: by space, by space under the replayed trace (where a search takes seconds), of kinds
-# other than plain, and of Optuna.
-FULL = {24: (1000, 40, 200, 60), 480: (200, 10, 100, 30), 1440: (60, 4, 30, 10), 4800: (100, 10, 50, 15)}
-QUICK = {24: (20, 2, 10, 3), 480: (6, 1, 4, 2), 1440: (3, 1, 2, 1), 4800: (3, 1, 2, 1)}
+USUAL = NOISES[:3]
+# Noises of a space: those that are only told from others in many searches are left to the small spaces.
+OF_SPACE = {24: NOISES, 480: NOISES, 1440: ("desktop",), 4800: USUAL, 10000: USUAL}
+# Worlds of a cell: plain, plain under the replayed trace (where a search takes seconds), of other kinds, of Optuna.
+FULL = {
+    24: (1000, 30, 200, 30), 480: (100, 6, 40, 10), 1440: (30, 0, 0, 0), 4800: (40, 0, 20, 6), 10000: (20, 0, 8, 0),
+}  # fmt: skip
+QUICK = {24: (20, 2, 10, 3), 480: (6, 1, 4, 2), 1440: (3, 0, 0, 0), 4800: (3, 0, 2, 1), 10000: (1, 0, 0, 0)}
 
 
 @dataclass(frozen=True)
@@ -42,18 +46,24 @@ def tpe(program: Path, space: int, kind: str, noise: str, worlds: int, times: in
     return Job(f"{space}-{kind}-{noise}-tpe{times}x", command + extra)
 
 
+def there_is(kind: str, space: int) -> bool:
+    """Twins are looked up in the grid of all combinations, which a sample is not."""
+    return space != 10000 or kind not in ("inert", "ties")
+
+
 def jobs(program: Path, size: str, method: str | None, surfaces: list[Path]) -> list[Job]:
     counts = FULL if size == "full" else QUICK
     extra = ["--method", method] if method else []
     peers = ["--peers", "random,grid,halving", "--times", "1,3"]
     out: list[Job] = []
     for space, (plain, trace, kinds, optuna) in counts.items():
-        for noise in NOISES if space != 1440 else ("desktop",):
+        for noise in OF_SPACE[space]:
             worlds = trace if noise == "trace" else plain
             out.append(cell(program, space, "plain", noise, worlds, extra + peers + ["--incumbent"]))
-            if noise in ("quiet", "desktop", "noisy"):
+            if noise in USUAL and optuna > 0:
                 out += [tpe(program, space, "plain", noise, optuna, times, extra) for times in (1, 3)]
-        out += [cell(program, space, kind, "desktop", kinds, extra) for kind in KINDS if space != 1440]
+        if kinds > 0:
+            out += [cell(program, space, kind, "desktop", kinds, extra) for kind in KINDS if there_is(kind, space)]
     for surface in surfaces:
         for noise in NOISES:
             worlds = counts[24][1] if noise == "trace" else counts[24][2]

@@ -8,7 +8,7 @@
 
 /* ---- spaces ---- */
 
-enum { MOST_KNOBS = 7 };
+enum { MOST_KNOBS = 7, SWEEP = 10000 };
 
 typedef enum knob_kind { KV, FA, UB, BATCH, TH, TB, LOAD, KINDS } knob_kind;
 
@@ -321,6 +321,13 @@ static void draw_kind(world *w, world_kind kind, kvat_rng *rng) {
     if (kind == WORLD_TIES) make_ties(w, rng);
 }
 
+static void finish(world *w, size_t size, world_kind kind, uint64_t seed, kvat_rng *rng) {
+    for (size_t k = 0; k < w->n_configs; k++) w->ln_decode_short[k] = w->ln_decode[k] + .004 + scaled(rng, .003);
+    kvat_rng_seed3(rng, seed, size, 1 + (uint64_t)kind);
+    draw_kind(w, kind, rng);
+    world__fill_scores(w);
+}
+
 static bool draw(world *w, const space *s, world_kind kind, uint64_t seed) {
     const bool hard = kind == WORLD_HARD;
     kvat_rng rng;
@@ -329,10 +336,17 @@ static bool draw(world *w, const space *s, world_kind kind, uint64_t seed) {
         draw_small(w, hard, &rng);
     else if (!draw_large(w, s, hard, &rng))
         return false;
-    for (size_t k = 0; k < w->n_configs; k++) w->ln_decode_short[k] = w->ln_decode[k] + .004 + scaled(&rng, .003);
-    kvat_rng_seed3(&rng, seed, s->size, 1 + (uint64_t)kind);
-    draw_kind(w, kind, &rng);
-    world__fill_scores(w);
+    finish(w, s->size, kind, seed, &rng);
+    return true;
+}
+
+// Twins are looked up in the grid of all combinations, which a sample is not.
+static bool init_sweep(world *w, world_kind kind, uint64_t seed) {
+    kvat_rng rng;
+    if (kind == WORLD_INERT || kind == WORLD_TIES) return false;
+    kvat_rng_seed3(&rng, seed, SWEEP, 0);
+    if (!world__sweep(w, SWEEP, kind == WORLD_HARD, &rng)) return false;
+    finish(w, SWEEP, kind, seed, &rng);
     return true;
 }
 
@@ -341,8 +355,9 @@ bool world_init(world *w, size_t size, world_kind kind, uint64_t seed) {
     const space *s = find_space(size);
     uint16_t usual[MOST_KNOBS];
     *w = (world){.flat = size == 24, .ttft_s = 1, .decode_tok_per_s = 40};
-    if (!s) return false;
     memcpy(w->start_s, start_s, sizeof start_s);
+    if (size == SWEEP) return init_sweep(w, kind, seed);
+    if (!s) return false;
     bool ok = world__allocate(w, size, s->n_knobs);
     for (size_t i = 0; ok && i < s->n_knobs; i++) {
         w->knobs[i] = (kvat_search_knob){s->n_levels[i], KIND[s->kind[i]].ordinal, KIND[s->kind[i]].scope};

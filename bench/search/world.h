@@ -43,8 +43,8 @@ typedef struct world {
 // Score of what does not work.
 #define WORLD_FAILED_SCORE (-9.0)
 
-// Worlds of the same space, kind and seed have the same truth under every noise. False without memory or for an unknown
-// space.
+// Worlds of the same space, kind and seed have the same truth under every noise. False without memory, for an unknown
+// space, and for a kind that there is not of a sample.
 bool world_init(world *w, size_t space, world_kind kind, uint64_t seed);
 // From what was recorded of a real engine or written by hand ("kvat-surface/1"), at its largest cell; `seed` draws what
 // short outputs are off by. The reason for false is on stderr.
@@ -82,5 +82,7 @@ void world__fill_levels(world *w, const uint16_t *usual);
 // Preferences: the default, then fewer changes.
 void world__fill_configs(world *w);
 void world__fill_scores(world *w);
+// Knobs, configurations and their truth where everything an engine has is tried. False without memory.
+bool world__sweep(world *w, size_t n_configs, bool hard, kvat_rng *rng);
 
 #endif

@@ -48,7 +48,14 @@ without=
 if amx_miscompiles; then
     without=" without AMX, which this compiler gets wrong"
     no_amx="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
-    options+=("-DCMAKE_C_FLAGS=${CFLAGS:+$CFLAGS }$no_amx" "-DCMAKE_CXX_FLAGS=${CXXFLAGS:+$CXXFLAGS }$no_amx")
+    c_flags=${CFLAGS:-} cxx_flags=${CXXFLAGS:-} # which CMake would take, were ours not given
+    for option in "${extra[@]}"; do
+        case $option in
+        -DCMAKE_C_FLAGS[=:]*) c_flags=${option#*=} ;;
+        -DCMAKE_CXX_FLAGS[=:]*) cxx_flags=${option#*=} ;;
+        esac
+    done
+    options+=("-DCMAKE_C_FLAGS=${c_flags:+$c_flags }$no_amx" "-DCMAKE_CXX_FLAGS=${cxx_flags:+$cxx_flags }$no_amx")
 fi
 cpu_flags=$(grep -m1 -E '^(flags|Features)' /proc/cpuinfo || uname -m)
 key=$(printf '%s\n' "$sha256" "${options[@]}" "$(cc -dumpfullversion -dumpmachine)" "$cpu_flags" |

@@ -42,6 +42,12 @@ typedef struct kvat_search_knob {
     unsigned scope;  /**< what a change of it costs, the greater the dearer: kvat_scope of space.h */
 } kvat_search_knob;
 
+/** Of more configurations than this many are as good as the best: runs take 2 % for delta, methods look for something
+ * good before they know what everything does. */
+#define KVAT_SEARCH_MANY 64
+/** What "race" takes: its fit holds three square matrices of the configurations that ran, 600 MB at most. */
+#define KVAT_SEARCH_RACE_MAX 5000
+
 typedef struct kvat_search_options {
     const char *method; /**< NULL: "model" */
     uint64_t seed;
@@ -50,10 +56,10 @@ typedef struct kvat_search_options {
     size_t n_knobs;
     double delta;           /**< "as good as": difference of score s; 0.01 */
     double p_good_target;   /**< stop at this confidence; 0.95 */
-    size_t chunk_size;      /**< most configurations in a chunk, the anchor included; 6 */
-    size_t min_runs;        /**< least clean runs of every survivor before stopping; 1 */
-    size_t max_trials;      /**< 0 no limit */
-    size_t max_blocks;      /**< 0: 20 */
+    size_t chunk_size;      /**< "race": most configurations in a chunk, the anchor included; 6 */
+    size_t min_runs;        /**< least clean runs before stopping, of every survivor ("race") or of the answer; 1 */
+    size_t max_trials;      /**< 0: the method's own limit */
+    size_t max_blocks;      /**< "race"; 0: 20 */
     size_t posterior_draws; /**< 0: 2000 */
     double sigma_floor;     /**< 0: 1e-4 */
     bool has_incumbent;     /**< a stored earlier winner is the answer unless beaten by more than delta at 95 % */
@@ -83,7 +89,7 @@ typedef enum kvat_search_fate {
     /** Crash, hang, protocol error: one retry in a fresh process; after any, three clean runs more or out. */
     KVAT_FATE_BROKEN,
     KVAT_FATE_SLOW,  /**< ran past its time limit: bounds the score, out */
-    KVAT_FATE_VOIDED /**< disturbed, its repetition too: again in the next pass; no verdict on the configuration */
+    KVAT_FATE_VOIDED /**< disturbed, its repetition too: no verdict; again in the next pass, or when it is chosen */
 } kvat_search_fate;
 
 typedef struct kvat_search_result {

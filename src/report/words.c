@@ -213,7 +213,8 @@ void kvat__say_confidence(kvat_buf *out, const kvat__view *view) {
     kvat__put_percent(out, outcome->p_good);
     kvat_buf_puts(out, " sure\", about ");
     kvat__put_fixed(out, fmin(floor(100 * outcome->p_good + 1e-9), 99), 0);
-    kvat_buf_puts(out, " name a configuration that truly is within ");
+    kvat_buf_printf(out, " %s within ",
+                    view->best == view->winner ? "name a configuration that truly is" : "have a leader that truly is");
     kvat__put_share(out, outcome->delta);
     const size_t compared = kvat_outcome_compared(outcome), considered = kvat_outcome_considered(outcome);
     if (considered > compared)

@@ -7,7 +7,6 @@
 #include "run_internal.h"
 
 /* What counts as equal unless it is said: among thousands, many are within 1 % of the best. */
-enum { MANY_CONFIGS = 64 };
 static const double DELTA_OF_FEW = 0.01, DELTA_OF_MANY = 0.02;
 
 void kvat__job_free(kvat__job *job) {
@@ -304,6 +303,16 @@ kvat_status kvat__job_read_facts(kvat__job *job, kvat_error *err) {
     return kvat_knobs_parse(&job->knobs, json_object_get(job->describe, "knobs"), err);
 }
 
+/** Refused here and not by the search, so that nothing is stored of it. */
+static kvat_status check_race(const kvat__job *job, kvat_error *err) {
+    const char *method = json_string_value(json_object_get(job->request, "search"));
+    const size_t n = kvat_space_count(job->space);
+    if (!method || strcmp(method, "race") != 0 || n <= KVAT_SEARCH_RACE_MAX) return KVAT_OK;
+    return kvat_fail(err, KVAT_ERR_USAGE,
+                     "--search race compares at most %d configurations, and here are %zu: the model takes more",
+                     KVAT_SEARCH_RACE_MAX, n);
+}
+
 /** With request, hello, describe, profile and note in place: everything that follows from them. */
 static kvat_status complete(kvat__job *job, kvat_error *err) {
     kvat_status status = kvat__job_read_facts(job, err);
@@ -311,10 +320,11 @@ static kvat_status complete(kvat__job *job, kvat_error *err) {
     if (status == KVAT_OK) status = note_drawn(job, err);
     if (status != KVAT_OK) return status;
     job->delta =
-        real_of(job->request, "delta", kvat_space_count(job->space) > MANY_CONFIGS ? DELTA_OF_MANY : DELTA_OF_FEW);
+        real_of(job->request, "delta", kvat_space_count(job->space) > KVAT_SEARCH_MANY ? DELTA_OF_MANY : DELTA_OF_FEW);
     json_t *list = json_array();
     if (json_object_set_new(job->note, "left_out", list) != 0) return nomem(err);
     status = prune(job, int_of(job->note, "memory_limit_bytes", 0), err);
+    if (status == KVAT_OK) status = check_race(job, err);
     if (status == KVAT_OK) job->incumbent = kvat__incumbent_find(job);
     return status;
 }

@@ -259,7 +259,9 @@ static kvat_status check_default_works(verifying *t, kvat_error *err) {
     const kvat_confirm_trial trial = {.side = 1, .pair = first->answer.pairs, .fresh_process = true};
     char *failure = NULL;
     measured run = {.status = KVAT_TRIAL_VOIDED};
-    kvat_status status = measure(&run, &failure, t, &t->base, &trial, err);
+    kvat_status status = KVAT_OK;
+    for (int i = 0; i < MOST_ATTEMPTS && status == KVAT_OK && run.status == KVAT_TRIAL_VOIDED; i++)
+        status = measure(&run, &failure, t, &t->base, &trial, err);
     if (status == KVAT_OK && failure)
         status = kvat_fail(err, KVAT_ERR_INFEASIBLE,
                            "neither the plan's configuration nor the engine's default works here: %s; %s",

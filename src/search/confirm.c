@@ -114,7 +114,7 @@ static kvat_estimate known_of(const kvat_confirm *confirm, size_t figure) {
 
 // A search may be wrong for reasons that its runs cannot show; then the pairs stand for themselves.
 static bool joins(kvat_estimate fresh, kvat_estimate known) {
-    return known.se > 0 && !(fabs(fresh.value - known.value) > CONTRADICTED * hypot(fresh.se, known.se));
+    return known.se > 0 && fabs(fresh.value - known.value) <= CONTRADICTED * hypot(fresh.se, known.se);
 }
 
 static kvat_interval interval_of(const kvat_confirm *confirm, size_t figure) {

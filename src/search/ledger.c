@@ -178,12 +178,12 @@ static void record_void(const kvat__ledger *ledger, kvat__tally *tally) {
 
 static void record_fate(kvat__ledger *ledger, const kvat_search_result *result, size_t order) {
     kvat__tally *tally = &ledger->tally[result->trial.config];
-    tally->retry = false;
     if (result->fate == KVAT_FATE_VOIDED) {
         record_void(ledger, tally);
+        tally->retry = tally->retry && tally->voids <= VOIDS_ALLOWED; // still wanted: it told nothing
         return;
     }
-    tally->fresh_process = false;
+    tally->retry = tally->fresh_process = false;
     if (result->fate == KVAT_FATE_OK)
         record_run(ledger, result, order);
     else if (result->fate == KVAT_FATE_SLOW) {

@@ -5,9 +5,10 @@
 
 #include "model.h"
 
-enum { LEAST_MOST_RUNS = 180, MOST_DESIGNS = 5, DEFAULT_RUNS = 2, OUTLOOK_SHARE = 4 };
+enum { LEAST_MOST_RUNS = 180, MOST_DESIGNS = 5, DEFAULT_RUNS = 2, DEFAULT_VOIDS = 4, OUTLOOK_SHARE = 4 };
 
 static const double ELIMINATE_BELOW = .002;
+static const double RATHER_FAILS = .5;
 static const double PAIR_APART = 2;
 static const double RESTLESS_MORE = .8; // runs, as a share, where noise comes and goes: many are lost to it
 
@@ -18,6 +19,7 @@ typedef struct model {
     model_belief prior;
     model_phase phase;
     size_t first_runs;   // of the first design
+    bool promising;      // what was chosen last in the design was for its mean
     size_t cursor;       // over levels
     size_t block, chunk; // a block is a proposal; a chunk is one run, since drift is modelled and not cancelled
     size_t last;         // configuration proposed last
@@ -68,6 +70,20 @@ static size_t most_runs(const model *m, const kvat__ledger *ledger) {
     return steady + (size_t)(RESTLESS_MORE * restless * (double)steady);
 }
 
+// Results since anything ran clean: what goes on while nothing works has no end but all having failed.
+static size_t told_in_earnest(const kvat__ledger *ledger) {
+    if (ledger->n_runs == 0) return 0;
+    const size_t before = ledger->runs[0].order;
+    return ledger->n_told > before ? ledger->n_told - before : 0;
+}
+
+// Nothing can be measured here: not for want of a configuration that works, but of a calm moment.
+static bool only_disturbed(const model *m, const kvat__ledger *ledger) {
+    size_t voids = 0;
+    for (size_t i = 0; ledger->n_runs == 0 && i < ledger->options.n_configs; i++) voids += ledger->tally[i].voids;
+    return voids >= most_runs(m, ledger);
+}
+
 /* ---- what is next ---- */
 
 typedef struct choice {
@@ -85,7 +101,7 @@ static void choose_retries(choice *c, const kvat__ledger *ledger) {
 }
 
 static bool designing(const model *m, const kvat__ledger *ledger) {
-    return ledger->n_runs < m->first_runs && 2 * ledger->n_told < 3 * m->first_runs + 8;
+    return ledger->n_runs < m->first_runs && 2 * told_in_earnest(ledger) < 3 * m->first_runs + 8;
 }
 
 static kvat_status choose_design(choice *c, size_t most, const model *m, const kvat__ledger *ledger, kvat_error *err) {
@@ -165,7 +181,7 @@ static kvat_search_stop stop_reason(const model *m, const model_view *view, cons
         if (ready && !incumbent_due(ledger) && view->p_good[sure] >= ledger->options.p_good_target)
             return KVAT_STOP_CONFIDENT;
     }
-    return ledger->n_told >= most_runs(m, ledger) ? KVAT_STOP_BUDGET : KVAT_STOP_RUNNING;
+    return told_in_earnest(ledger) >= most_runs(m, ledger) ? KVAT_STOP_BUDGET : KVAT_STOP_RUNNING;
 }
 
 // Sure enough, but for runs it still owes.
@@ -195,10 +211,7 @@ static void mark(kvat__ledger *ledger, const model_view *view) {
 
 static kvat_status choose_in_search(choice *c, model *m, kvat__ledger *ledger, kvat_error *err) {
     model_view view;
-    if (ledger->n_runs == 0) {
-        if (ledger->n_told >= most_runs(m, ledger)) m->stop = KVAT_STOP_BUDGET;
-        return m->stop == KVAT_STOP_RUNNING ? choose_design(c, MODEL_PICKS, m, ledger, err) : KVAT_OK;
-    }
+    if (ledger->n_runs == 0) return choose_design(c, MODEL_PICKS, m, ledger, err);
     kvat_status status = kvat__model_view_make(&view, &m->space, belief_of(m), ledger, err);
     if (status != KVAT_OK) return status;
     const kvat_search_stop stop = stop_reason(m, &view, ledger);
@@ -221,14 +234,49 @@ static kvat_status choose_in_search(choice *c, model *m, kvat__ledger *ledger, k
     return KVAT_OK;
 }
 
+// Of the untried, the one with the highest mean by what little is known: a budget may end before the design does, and
+// then something good should have been seen.
+static kvat_status choose_promising(choice *c, const model *m, const kvat__ledger *ledger, kvat_error *err) {
+    model_view view;
+    const kvat_status status = kvat__model_view_make(&view, &m->space, &m->prior, ledger, err);
+    if (status != KVAT_OK) return status;
+    size_t best = SIZE_MAX;
+    for (size_t j = 0; j < view.posterior.n; j++) {
+        const size_t config = view.posterior.list[j];
+        const kvat__tally *tally = &ledger->tally[config];
+        if (!view.may_win[j] || tally->clean_runs > 0 || tally->failures > 0) continue;
+        if (view.p_fail[config] > RATHER_FAILS) continue;
+        if (best == SIZE_MAX || view.posterior.mean[j] > view.posterior.mean[best]) best = j;
+    }
+    if (best != SIZE_MAX) c->pick[c->n++] = view.posterior.list[best];
+    kvat__model_view_clear(&view);
+    return KVAT_OK;
+}
+
+// Of many configurations every other time, once a third of the design has been run.
+static bool promising_due(const model *m, const kvat__ledger *ledger) {
+    return m->space.n_configs > KVAT_SEARCH_MANY && 3 * ledger->n_runs > m->first_runs && !m->promising;
+}
+
+static kvat_status choose_in_design(choice *c, model *m, const kvat__ledger *ledger, kvat_error *err) {
+    kvat_status status = promising_due(m, ledger) ? choose_promising(c, m, ledger, err) : KVAT_OK;
+    const bool promising = c->n > 0;
+    if (status == KVAT_OK && !promising) status = choose_first(c, m, ledger, err);
+    if (status == KVAT_OK) m->promising = promising;
+    return status;
+}
+
+// Disturbed when it should have been first: gains are against it, and time limits follow from it.
+static bool default_due(const kvat__ledger *ledger) {
+    return ledger->tally[0].clean_runs == 0 && ledger->tally[0].voids <= DEFAULT_VOIDS &&
+           kvat__ledger_feasible(ledger, 0);
+}
+
 static kvat_status choose(choice *c, model *m, kvat__ledger *ledger, kvat_error *err) {
     kvat_status status = KVAT_OK;
-    if (ledger->n_told == 0) {
-        c->pick[c->n++] = 0;
-        return KVAT_OK;
-    }
     choose_retries(c, ledger);
-    if (c->n == 0 && m->phase == PHASE_DESIGN && designing(m, ledger)) status = choose_first(c, m, ledger, err);
+    if (c->n == 0 && default_due(ledger)) c->pick[c->n++] = 0;
+    if (c->n == 0 && m->phase == PHASE_DESIGN && designing(m, ledger)) status = choose_in_design(c, m, ledger, err);
     if (status != KVAT_OK || c->n > 0) return status;
     if (m->phase == PHASE_DESIGN) m->phase = PHASE_LEVELS;
     if (m->phase == PHASE_LEVELS) choose_levels(c, m, ledger);
@@ -278,6 +326,7 @@ static kvat_status model_propose(void *state, kvat__ledger *ledger, kvat_error *
     const size_t limit = ledger->options.max_trials;
     if (m->stop == KVAT_STOP_RUNNING && kvat__ledger_candidates(ledger) == 0) m->stop = KVAT_STOP_INFEASIBLE;
     if (m->stop == KVAT_STOP_RUNNING && limit > 0 && ledger->n_told >= limit) m->stop = KVAT_STOP_BUDGET;
+    if (m->stop == KVAT_STOP_RUNNING && only_disturbed(m, ledger)) m->stop = KVAT_STOP_BUDGET;
     if (m->stop == KVAT_STOP_RUNNING) status = choose(&c, m, ledger, err);
     if (status != KVAT_OK) return status;
     if (m->stop == KVAT_STOP_RUNNING && c.n == 0) m->stop = KVAT_STOP_BUDGET;
@@ -311,7 +360,8 @@ static kvat_status view_now(const model_view **out, const model *m, const kvat__
     return KVAT_OK;
 }
 
-// Before the first design is whole its variances are not to be trusted, and no confidence is claimed.
+// In the first runs variances are not to be trusted, and no confidence is claimed. Where failures cut the design short
+// the draws have the fewest degrees of freedom there are.
 static bool may_claim(const model *m, const kvat__ledger *ledger) {
     return m->phase == PHASE_SEARCH || kvat__ledger_candidates(ledger) == 1;
 }
@@ -382,6 +432,10 @@ static kvat_status model_answer(kvat_search_answer *out, kvat_search_standing *s
     return KVAT_OK;
 }
 
+static size_t within(size_t trials, size_t left) {
+    return trials < left ? trials : left;
+}
+
 // What simulated searches of bench/search take beyond the first design.
 static kvat_search_outlook model_outlook(const void *state, const kvat__ledger *ledger) {
     const model *m = state;
@@ -389,12 +443,13 @@ static kvat_search_outlook model_outlook(const void *state, const kvat__ledger *
     if (m->stop != KVAT_STOP_RUNNING) return outlook;
     const size_t told = ledger->n_told, first = m->first_runs, likely = first + first / 2, firm = 2 * first + first / 2;
     const size_t most = most_runs(m, ledger);
-    outlook.first_guess = first > told ? first - told : 0;
-    outlook.likely = likely > told ? likely - told : 0;
+    const size_t left = most > told ? most - told : 0;
+    outlook.first_guess = within(first > told ? first - told : 0, left);
+    outlook.likely = within(likely > told ? likely - told : 0, left);
     outlook.firm = firm > told ? firm - told : 0;
     if (outlook.firm < told / OUTLOOK_SHARE)
         outlook.firm = told / OUTLOOK_SHARE; // the longer it took, the longer it takes
-    if (most > told && outlook.firm > most - told) outlook.firm = most - told;
+    outlook.firm = within(outlook.firm, left);
     return outlook;
 }
 

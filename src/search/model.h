@@ -15,7 +15,8 @@
  * The variances maximise the posterior under inverse-gamma priors, by minorisation–maximisation: with S the covariance,
  * α = S⁻¹y, q = αᵀKα and t = tr S⁻¹K of a component K = ∂S/∂v,
  *     v ← ( −(a + 1) + √((a + 1)² + t (q v² + 2b)) ) / t
- * is a closed-form step that never lowers it (H. Zhou, L. Hu, J. Zhou, K. Lange 2019, with the prior added).
+ * is a closed-form step that, at fixed weights, never lowers it (H. Zhou, L. Hu, J. Zhou, K. Lange 2019, with the prior
+ * added).
  *
  * Spikes are weighted down as under Student-t noise with ν = 4 (K. Lange, R. Little, J. Taylor 1989), by leave-one-out
  * residuals r = α_i / S⁻¹_ii: w = (ν + 1) / (ν + r² / V), V = 1/S⁻¹_ii − s/w + s, within [0.01, 1.25]. (V is the
@@ -151,7 +152,7 @@ kvat_status kvat__model_failures(double *p_fail, const model_space *space, const
 
 /* ---- first design ---- */
 // Up to `most` untried configurations, each the most uncertain under the prior given all before (greedy D-optimal: K.
-// Chaloner, I. Verdinelli 1995), less what is likely to fail. `stream` varies the candidates looked at.
+// Chaloner, I. Verdinelli 1995), less what is likely to fail.
 kvat_status kvat__model_design(size_t *picks, size_t *n, size_t most, const model_space *space,
                                const model_belief *belief, const kvat__ledger *ledger, const double *p_fail,
                                kvat_error *err);

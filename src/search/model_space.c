@@ -164,10 +164,19 @@ unsigned kvat__model_distance(const model_space *space, size_t a, size_t b) {
     return most;
 }
 
+// (tr κ)² ÷ tr κ²: levels less one of names, fewer of ordered levels, which tell of their neighbours. The participation
+// ratio of the kernel's eigenvalues.
+static double effects_of(const model_knob *knob) {
+    double trace = 0, squares = 0;
+    for (size_t i = 0; i < knob->n_levels; i++) trace += knob->kappa[i * knob->n_levels + i];
+    for (size_t i = 0; i < knob->n_levels * knob->n_levels; i++) squares += knob->kappa[i] * knob->kappa[i];
+    return fmin(trace * trace / squares, (double)(knob->n_present - 1));
+}
+
 size_t kvat__model_first_runs(const model_space *space) {
     if (space->n_knobs == 0) return space->n_configs;
     double effects = 1;
-    for (size_t k = 0; k < space->n_knobs; k++) effects += (double)(space->knobs[k].n_present - 1);
-    const size_t runs = (size_t)(RUNS_PER_EFFECT * effects);
+    for (size_t k = 0; k < space->n_knobs; k++) effects += effects_of(&space->knobs[k]);
+    const size_t runs = (size_t)(RUNS_PER_EFFECT * effects + 1e-9);
     return runs < space->n_configs ? runs : space->n_configs;
 }

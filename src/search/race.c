@@ -36,6 +36,9 @@ static void race_free(void *state) {
 }
 
 static kvat_status race_new(void **out, const kvat__ledger *ledger, kvat_error *err) {
+    if (ledger->options.n_configs > KVAT_SEARCH_RACE_MAX)
+        return kvat_fail(err, KVAT_ERR_USAGE, "a race takes at most %d configurations, not %zu", KVAT_SEARCH_RACE_MAX,
+                         ledger->options.n_configs);
     race *r = calloc(1, sizeof *r);
     if (r) {
         r->queue = calloc(ledger->options.n_configs, sizeof *r->queue);

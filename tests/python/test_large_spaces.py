@@ -105,3 +105,11 @@ def test_more_values_than_a_sample_has_room_for_are_refused(tmp_path: Path) -> N
     assert "k0 (200 values)" in result.err
     narrowed = kvat(*TUNE, "--dry-run", *(f"--set=k{i}=v0" for i in range(100)), cwd=tmp_path)
     assert narrowed.code == 0, narrowed.err
+
+
+def test_a_race_of_so_many_is_refused(tmp_path: Path) -> None:
+    write_surface(tmp_path, 4, 10)
+    result = kvat(*TUNE, "--search", "race", cwd=tmp_path)
+    assert result.code == 2
+    assert "--search race compares at most 5000 configurations, and here are 10000: the model takes more" in " ".join(result.err.split())
+    assert not (tmp_path / "kvat_results" / "kvat.db").exists(), "nothing is stored of it"

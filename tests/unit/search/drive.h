@@ -18,7 +18,7 @@
 
 #define LENGTH(a) (sizeof(a) / sizeof *(a))
 
-enum { MOST_CONFIGS = 64, MOST_RESULTS = 4000 };
+enum { MOST_CONFIGS = 512, MOST_RESULTS = 4000 };
 
 typedef struct machine {
     kvat_search_config configs[MOST_CONFIGS];

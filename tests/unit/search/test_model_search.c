@@ -24,6 +24,26 @@ static void grid_init(machine *m, double noise) {
     m->options.method = "model";
 }
 
+enum { LARGE = 512, LARGE_KNOBS = 9 };
+
+// All combinations of nine knobs of two values; each change from the default is for the worse but those of the first
+// two.
+static void large_init(machine *m, double noise) {
+    static uint16_t levels[LARGE][LARGE_KNOBS];
+    machine_init(m, LARGE, noise);
+    for (size_t i = 0; i < LARGE; i++) {
+        m->score[i] = 0;
+        for (size_t k = 0; k < LARGE_KNOBS; k++) {
+            levels[i][k] = (uint16_t)(i >> k & 1);
+            m->score[i] += levels[i][k] ? (k < 2 ? .06 : -.02 * (double)k) : 0;
+        }
+        m->configs[i].levels = levels[i];
+    }
+    m->options.n_knobs = LARGE_KNOBS;
+    m->options.method = "model";
+    m->options.delta = .02;
+}
+
 static double best_score(const machine *m) {
     double best = -INFINITY;
     for (size_t i = 0; i < m->options.n_configs; i++) {
@@ -183,6 +203,80 @@ static void a_failing_default_does_not_end_the_search(void **state) {
     assert_true(a.has_leader);
     assert_true(m.score[a.leader] >= best_score(&m) - .01);
     assert_true(a.standing[a.leader].gain.value == 0); // relative to the leader
+    kvat_search_free(search);
+}
+
+static void a_disturbed_default_runs_again_before_anything_else(void **state) {
+    (void)state;
+    machine m;
+    large_init(&m, .005);
+    m.fate[0][0] = m.fate[0][1] = KVAT_FATE_VOIDED;
+    kvat_search *search = machine_search(&m);
+    for (size_t i = 0; i < 3; i++) assert_true(step(&m, search));
+    assert_int_equal(m.n_results, 3);
+    assert_int_equal(answer_of(search).standing[0].clean_runs, 1);
+    kvat_search_free(search);
+}
+
+static void a_disturbed_retry_is_made_again(void **state) {
+    (void)state;
+    machine m;
+    large_init(&m, .005);
+    m.fate[0][0] = KVAT_FATE_BROKEN;
+    m.fate[0][1] = KVAT_FATE_VOIDED;
+    kvat_search *search = machine_search(&m);
+    for (size_t i = 0; i < 3; i++) assert_true(step(&m, search));
+    assert_int_equal(answer_of(search).standing[0].clean_runs, 1);
+    kvat_search_free(search);
+}
+
+static void disturbed_all_the_time_it_ends_and_blames_no_one(void **state) {
+    (void)state;
+    machine m;
+    large_init(&m, .005);
+    for (size_t i = 0; i < LARGE; i++) fail_always(&m, i, KVAT_FATE_VOIDED);
+    kvat_search *search = machine_search(&m);
+    assert_int_equal(run_to_end(&m, search).stop, KVAT_STOP_BUDGET);
+    assert_true(m.n_results < 200);
+    for (size_t i = 0; i < LARGE; i++) assert_int_equal(answer_of(search).standing[i].state, KVAT_CONFIG_UNTRIED);
+    kvat_search_free(search);
+}
+
+static void nothing_works_is_said_only_when_all_have_failed(void **state) {
+    (void)state;
+    machine m;
+    large_init(&m, .005);
+    for (size_t i = 0; i < LARGE; i++) fail_always(&m, i, i % 2 ? KVAT_FATE_BROKEN : KVAT_FATE_INFEASIBLE);
+    kvat_search *search = machine_search(&m);
+    assert_int_equal(run_to_end(&m, search).stop, KVAT_STOP_INFEASIBLE);
+    assert_int_equal(m.n_results, 2 * LARGE);
+    kvat_search_free(search);
+}
+
+static void what_works_after_many_failures_is_searched_like_any_other(void **state) {
+    (void)state;
+    machine m;
+    large_init(&m, .005);
+    for (size_t i = 0; i < LARGE; i++) {
+        if (i % 4 != 3) fail_always(&m, i, KVAT_FATE_INFEASIBLE); // those with the first two knobs changed work
+    }
+    kvat_search *search = machine_search(&m);
+    const kvat_search_answer a = run_to_end(&m, search);
+    assert_int_equal(a.stop, KVAT_STOP_CONFIDENT);
+    assert_true(m.score[a.leader] >= best_score(&m) - .02);
+    kvat_search_free(search);
+}
+
+static void of_many_something_good_is_seen_before_the_design_is_whole(void **state) {
+    (void)state;
+    machine m;
+    large_init(&m, .005);
+    m.options.max_trials = 18; // of 23 first runs
+    kvat_search *search = machine_search(&m);
+    const kvat_search_answer a = run_to_end(&m, search);
+    assert_int_equal(a.stop, KVAT_STOP_BUDGET);
+    assert_true(a.p_good == 0); // nothing is claimed
+    assert_true(m.score[a.leader] > .04);
     kvat_search_free(search);
 }
 
@@ -354,6 +448,12 @@ int main(void) {
         cmocka_unit_test(a_single_configuration_needs_one_run),
         cmocka_unit_test(all_infeasible_ends_without_a_leader),
         cmocka_unit_test(a_failing_default_does_not_end_the_search),
+        cmocka_unit_test(a_disturbed_default_runs_again_before_anything_else),
+        cmocka_unit_test(a_disturbed_retry_is_made_again),
+        cmocka_unit_test(disturbed_all_the_time_it_ends_and_blames_no_one),
+        cmocka_unit_test(nothing_works_is_said_only_when_all_have_failed),
+        cmocka_unit_test(what_works_after_many_failures_is_searched_like_any_other),
+        cmocka_unit_test(of_many_something_good_is_seen_before_the_design_is_whole),
         cmocka_unit_test(a_value_that_always_fails_is_soon_left_alone),
         cmocka_unit_test(what_may_not_win_never_leads),
         cmocka_unit_test(of_equals_as_sure_the_preferred_is_the_answer),
