@@ -31,14 +31,6 @@ static const struct {
     {6, 4, true, 3, .5, .5, 0},     // spinning of threads
 };
 
-static double between(kvat_rng *rng, double low, double high) {
-    return low + (high - low) * kvat_rng_uniform(rng);
-}
-
-static bool chance(kvat_rng *rng, double p) {
-    return kvat_rng_uniform(rng) < p;
-}
-
 /* ---- configurations ---- */
 
 static bool known(const world *w, size_t n, const uint16_t *levels) {
@@ -107,7 +99,7 @@ static void draw_main(double *effect, size_t knob, double sd, kvat_rng *rng) {
     const double slope = .3 * sd * kvat_rng_normal(rng), bend = 2 * sd * fabs(kvat_rng_normal(rng));
     for (size_t i = 0; i < n; i++) {
         const double u = (double)i / (double)(n - 1) - at;
-        const double other = chance(rng, .75) ? -fabs(kvat_rng_normal(rng)) : .6 * fabs(kvat_rng_normal(rng));
+        const double other = world__chance(rng, .75) ? -fabs(kvat_rng_normal(rng)) : .6 * fabs(kvat_rng_normal(rng));
         effect[i] =
             KNOB[knob].ordinal && n > 2 ? slope * u - bend * u * u + .1 * sd * kvat_rng_normal(rng) : sd * other;
     }
@@ -127,15 +119,15 @@ static void draw_metric(double *y, const world *w, bool ttft, bool hard, kvat_rn
     size_t active[KNOBS], n_active = 0;
     for (size_t i = 0; i < KNOBS; i++) {
         double effect[8];
-        if (!chance(rng, ttft ? KNOB[i].ttft : KNOB[i].decode)) continue;
+        if (!world__chance(rng, ttft ? KNOB[i].ttft : KNOB[i].decode)) continue;
         active[n_active++] = i;
-        draw_main(effect, i, exp(between(rng, log(.02), log(.25))), rng);
+        draw_main(effect, i, exp(world__between(rng, log(.02), log(.25))), rng);
         for (size_t k = 0; k < w->n_configs; k++) y[k] += sign * effect[world__level(w, k, i)];
     }
     for (size_t i = 0; i < n_active; i++) {
         for (size_t j = i + 1; j < n_active; j++) {
-            if (chance(rng, hard ? .5 : .2))
-                add_pair(y, w, active[i], active[j], between(rng, .01, .04) * (hard ? 2 : 1), rng);
+            if (world__chance(rng, hard ? .5 : .2))
+                add_pair(y, w, active[i], active[j], world__between(rng, .01, .04) * (hard ? 2 : 1), rng);
         }
     }
     for (size_t k = 0; k < w->n_configs; k++) y[k] += (hard ? .02 : .005) * kvat_rng_normal(rng);

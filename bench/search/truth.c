@@ -54,14 +54,6 @@ static double scaled(kvat_rng *rng, double sd) {
     return sd * kvat_rng_normal(rng);
 }
 
-static double between(kvat_rng *rng, double low, double high) {
-    return low + (high - low) * kvat_rng_uniform(rng);
-}
-
-static bool chance(kvat_rng *rng, double p) {
-    return kvat_rng_uniform(rng) < p;
-}
-
 /* ---- 24 configurations ---- */
 
 static void draw_effects(double *effect, size_t n, double sd, kvat_rng *rng) {
@@ -73,7 +65,7 @@ static void draw_small(world *w, bool hard, kvat_rng *rng) {
     static const double memory[] = {0, -.05, -.09, -.09};
     const double pair_sd = hard ? .08 : .04, own_sd = hard ? .03 : .01;
     double ct[4], cd[4], ft[2], fd[2], ut[3], ud[3];
-    const bool inert = chance(rng, .35); // the third knob does nothing at all
+    const bool inert = world__chance(rng, .35); // the third knob does nothing at all
     draw_effects(ct, 4, .08, rng);
     draw_effects(cd, 4, .08, rng);
     draw_effects(ft, 2, .15, rng);
@@ -86,7 +78,7 @@ static void draw_small(world *w, bool hard, kvat_rng *rng) {
         if (u == 0) {
             it = c || f ? scaled(rng, pair_sd) : 0;
             id = c || f ? scaled(rng, pair_sd) : 0;
-            if (c > 0 && f == 0 && chance(rng, .5)) { // a quantised cache without the kernel for it
+            if (c > 0 && f == 0 && world__chance(rng, .5)) { // a quantised cache without the kernel for it
                 it += .6;
                 id -= .5;
             }
@@ -101,7 +93,8 @@ static void draw_small(world *w, bool hard, kvat_rng *rng) {
 /* ---- larger ones ---- */
 
 static void draw_main(double *effect, size_t n, bool ordinal, double sd, kvat_rng *rng) {
-    const double slope = kvat_rng_normal(rng), bend = .8 * fabs(kvat_rng_normal(rng)), peak = between(rng, -.8, .8);
+    const double slope = kvat_rng_normal(rng), bend = .8 * fabs(kvat_rng_normal(rng)),
+                 peak = world__between(rng, -.8, .8);
     for (size_t i = 0; i < n; i++) {
         const double u = -1 + 2 * (double)i / (double)(n - 1);
         effect[i] =
@@ -126,15 +119,15 @@ static void draw_metric(metric m, const world *w, const space *s, kvat_rng *rng)
     size_t active[MOST_KNOBS], n_active = 0;
     double effect[16];
     for (size_t i = 0; i < s->n_knobs; i++) {
-        if (!chance(rng, m.ttft ? KIND[s->kind[i]].ttft : KIND[s->kind[i]].decode)) continue;
+        if (!world__chance(rng, m.ttft ? KIND[s->kind[i]].ttft : KIND[s->kind[i]].decode)) continue;
         active[n_active++] = i;
-        draw_main(effect, s->n_levels[i], KIND[s->kind[i]].ordinal, exp(between(rng, log(.03), log(.2))), rng);
+        draw_main(effect, s->n_levels[i], KIND[s->kind[i]].ordinal, exp(world__between(rng, log(.03), log(.2))), rng);
         for (size_t k = 0; k < w->n_configs; k++) m.y[k] += effect[world__level(w, k, i)];
     }
     for (size_t i = 0; i < n_active; i++) {
         for (size_t j = i + 1; j < n_active; j++) {
-            if (chance(rng, m.hard ? .7 : .35))
-                add_pair(m.y, w, active[i], active[j], between(rng, .01, .05) * (m.hard ? 2 : 1), rng);
+            if (world__chance(rng, m.hard ? .7 : .35))
+                add_pair(m.y, w, active[i], active[j], world__between(rng, .01, .05) * (m.hard ? 2 : 1), rng);
         }
     }
     for (size_t k = 0; k < w->n_configs; k++) m.y[k] += scaled(rng, m.hard ? .02 : .007);
@@ -152,7 +145,8 @@ static void draw_memory(double *memory, const world *w, const space *s) {
 static void draw_slow(double *slow, const world *w, const space *s, kvat_rng *rng) {
     const size_t kv = knob_of(s, KV), fa = knob_of(s, FA), th = knob_of(s, TH), ub = knob_of(s, UB),
                  tb = knob_of(s, TB);
-    const bool no_kernel = chance(rng, .7), oversubscribed = chance(rng, .3), starved = chance(rng, .3);
+    const bool no_kernel = world__chance(rng, .7), oversubscribed = world__chance(rng, .3),
+               starved = world__chance(rng, .3);
     for (size_t k = 0; k < w->n_configs; k++) {
         if (no_kernel && world__level(w, k, kv) > 0 && world__level(w, k, fa) == 0) slow[k] = 3.2;
         if (oversubscribed && world__level(w, k, th) == 3) slow[k] += 1.4;
@@ -169,9 +163,9 @@ static void fail(world *w, size_t config, world_failure how) {
 
 static void draw_failures(world *w, const space *s, const double *memory, kvat_rng *rng) {
     const size_t kv = knob_of(s, KV), fa = knob_of(s, FA);
-    const bool unsupported = chance(rng, .5), too_large = chance(rng, .4);
+    const bool unsupported = world__chance(rng, .5), too_large = world__chance(rng, .4);
     const size_t which = 1 + (size_t)kvat_rng_below(rng, 4);
-    const double limit = kvat_quantile(memory, w->n_configs, between(rng, .75, .95));
+    const double limit = kvat_quantile(memory, w->n_configs, world__between(rng, .75, .95));
     for (size_t k = 0; k < w->n_configs; k++) {
         if (unsupported && world__level(w, k, kv) == which && world__level(w, k, fa) == 1) fail(w, k, FAIL_UNSUPPORTED);
         if (too_large && memory[k] > limit) fail(w, k, FAIL_MEMORY);
@@ -222,7 +216,7 @@ static bool inside(const region *r, const world *w, size_t config) {
 static void add_cliffs(world *w, kvat_rng *rng) {
     for (size_t n = 2 + (size_t)kvat_rng_below(rng, 3); n > 0; n--) {
         const region r = draw_region(w, rng);
-        const double slow = between(rng, 1, 3.2); // up to 25 times
+        const double slow = world__between(rng, 1, 3.2); // up to 25 times
         for (size_t k = 0; k < w->n_configs; k++) {
             if (!inside(&r, w, k)) continue;
             w->ln_ttft[k] += slow;
@@ -236,13 +230,13 @@ static void add_infeasible(world *w, kvat_rng *rng) {
     for (size_t k = 0; w->flat && k < w->n_configs; k++) w->ln_memory[k] += .04 * world__level(w, k, 2);
     for (size_t n = 2 + (size_t)kvat_rng_below(rng, 3); n > 0; n--) {
         const region r = draw_region(w, rng);
-        const world_failure how = chance(rng, .7) ? FAIL_UNSUPPORTED : FAIL_CRASH;
+        const world_failure how = world__chance(rng, .7) ? FAIL_UNSUPPORTED : FAIL_CRASH;
         for (size_t k = 0; k < w->n_configs; k++) {
             if (inside(&r, w, k)) fail(w, k, how);
         }
     }
-    const double limit = fmax(kvat_quantile(w->ln_memory, w->n_configs, between(rng, .5, .9)), w->ln_memory[0]);
-    const bool forecast = chance(rng, .5);
+    const double limit = fmax(kvat_quantile(w->ln_memory, w->n_configs, world__between(rng, .5, .9)), w->ln_memory[0]);
+    const bool forecast = world__chance(rng, .5);
     for (size_t k = 0; k < w->n_configs; k++) {
         if (w->ln_memory[k] > limit + 1e-9) fail(w, k, FAIL_MEMORY);
         if (forecast) w->configs[k].forecast_bytes = (int64_t)(6e9 * exp(w->ln_memory[k]));
@@ -250,7 +244,7 @@ static void add_infeasible(world *w, kvat_rng *rng) {
 }
 
 static void break_all(world *w, kvat_rng *rng) {
-    const world_failure how = chance(rng, .5) ? FAIL_UNSUPPORTED : FAIL_CRASH;
+    const world_failure how = world__chance(rng, .5) ? FAIL_UNSUPPORTED : FAIL_CRASH;
     for (size_t k = 0; k < w->n_configs; k++) {
         w->fails[k] = 1;
         w->failure[k] = how;
@@ -293,7 +287,7 @@ static void make_inert(world *w, kvat_rng *rng) {
     size_t n = 0;
     while (n == 0 || n == w->n_knobs) {
         n = 0;
-        for (size_t i = 0; i < w->n_knobs; i++) n += inert[i] = chance(rng, .5);
+        for (size_t i = 0; i < w->n_knobs; i++) n += inert[i] = world__chance(rng, .5);
     }
     make_twins(w, inert, 0);
 }

@@ -85,4 +85,12 @@ void world__fill_scores(world *w);
 // Knobs, configurations and their truth where everything an engine has is tried. False without memory.
 bool world__sweep(world *w, size_t n_configs, bool hard, kvat_rng *rng);
 
+static inline double world__between(kvat_rng *rng, double low, double high) {
+    return low + (high - low) * kvat_rng_uniform(rng);
+}
+
+static inline bool world__chance(kvat_rng *rng, double p) {
+    return kvat_rng_uniform(rng) < p;
+}
+
 #endif

@@ -112,7 +112,7 @@ def test_a_small_gain_takes_more_pairs_which_are_short_and_joined_with_the_searc
 
 
 def test_a_confirmation_ends_once_too_little_is_at_stake(tmp_path: Path) -> None:
-    plan, report = tune_close(tmp_path, 0.0, "4")
+    plan, report = tune_close(tmp_path, 0.0, "8")
     assert plan["decision"] == "default" and plan["gain"] is None
     pairs = report["confirmation"]["pairs"]
     assert pairs < 16
