@@ -27,7 +27,7 @@
  *     e_i = ln ( (1 + Σ_j k_ij Σ_m min(z²_mj, 10) u_j) / (1 + 2 Σ_j k_ij) ),    k_ij = exp(−|t_i − t_j| / 20 s),
  * z² = r²/V as above; u_i = exp(φ e_i), and φ rises from 0 to 1 as the spread of e goes from 0.3 to 0.45. So steady
  * machines are spared the error of estimating u, and φ > 0 says that noise comes and goes; since u is then but a guess,
- * the posterior variance is multiplied by 1 + φ.
+ * the posterior variance is multiplied by 1 + 4 φ.
  */
 #ifndef KVAT_SEARCH_MODEL_H
 #define KVAT_SEARCH_MODEL_H

@@ -7,7 +7,8 @@
 
 enum { MOST_DRAWS = 1000, SPENT_BEYOND = 6, LEADER_RUNS = 2 };
 static const double LEAST_DOF = 3;
-static const double GUESSED = .25; // by simulation, as much as said of the noisy machine comes true
+// By simulation: as much as is said of the noisy machine and of the replayed shared one comes true.
+static const double GUESSED = .25, RESTLESS_WIDER = 4;
 enum { LEAST_RUNS_FOR_SPREAD = 3 };
 
 static bool measured(const kvat__ledger *ledger, size_t config) {
@@ -52,7 +53,7 @@ static kvat_status shorten(model_view *view, const model_space *space, const kva
 // the more so the more noise there is to what counts; and unrest is but a guess.
 static double widening(const model_belief *belief, double delta) {
     const double noise = belief->noise[0] + belief->noise[1];
-    return (1 + belief->restless) * (1 + GUESSED * fmin(1, noise / (4 * delta * delta)));
+    return (1 + RESTLESS_WIDER * belief->restless) * (1 + GUESSED * fmin(1, noise / (4 * delta * delta)));
 }
 
 static void widen(model_posterior *p, double factor) {
