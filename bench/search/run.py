@@ -24,7 +24,7 @@ USUAL = NOISES[:3]
 OF_SPACE = {24: NOISES, 480: NOISES, 1440: ("desktop",), 4800: USUAL, 10000: USUAL}
 # Worlds of a cell: plain, plain under the replayed trace (where a search takes seconds), of other kinds, of Optuna.
 FULL = {
-    24: (1000, 30, 200, 30), 480: (100, 6, 40, 10), 1440: (30, 0, 0, 0), 4800: (40, 0, 20, 6), 10000: (20, 0, 8, 0),
+    24: (1000, 30, 100, 15), 480: (100, 6, 20, 6), 1440: (30, 0, 0, 0), 4800: (40, 0, 10, 4), 10000: (6, 0, 3, 0),
 }  # fmt: skip
 QUICK = {24: (20, 2, 10, 3), 480: (6, 1, 4, 2), 1440: (3, 0, 0, 0), 4800: (3, 0, 2, 1), 10000: (1, 0, 0, 0)}
 

@@ -19,7 +19,8 @@ twice. Cost is virtual time, confirmation included, as a share of a grid of five
 noise; 90 % cost no more than what stands in brackets. δ is 1 % up to 24 configurations and 2 % beyond. Intervals are
 95 % intervals of a share (Wilson); an upper bound is one-sided at 95 % (Clopper and Pearson). 10,000 are a sample drawn
 of 967,680 combinations, and the best is the best of the sample. Optuna's columns are of the first few worlds of a cell
-only, so that differences from the others within its interval mean nothing.
+only, so that differences from the others within its interval mean nothing. Not all cells of a full run are kept here:
+some were made with fewer worlds, which their number of searches shows, and some not at all.
 """
 
 

@@ -32,6 +32,14 @@ static bool confirmation_is_over(const kvat__drive_view *view) {
     return answer->verdict != KVAT_VERDICT_UNDECIDED || answer->too_little || answer->pairs >= view->pairs_min;
 }
 
+/** The leader failed in the confirmation, and it was not the default that it was held against: what is left ran in the
+ * search alone, and nothing speaks for it but that it works. */
+static bool only_works(const kvat_outcome *o, const kvat__drive_view *view) {
+    const kvat_confirm_answer *answer = &view->confirmation;
+    return view->confirming && answer->verdict == KVAT_VERDICT_FAILED && answer->failed_side == 0 &&
+           !o->reference_is_default;
+}
+
 /** The default, unless it was beaten; without one the leader, unless that lost. */
 static size_t winner_of(const kvat_outcome *o, const kvat__drive_view *view) {
     const kvat_confirm_answer *answer = &view->confirmation;
@@ -150,6 +158,7 @@ static void put_decision(kvat_outcome *o, const kvat__drive_view *view, kvat_buf
         return;
     }
     o->winner = winner_of(o, view);
+    firm = firm && !only_works(o, view);
     o->decision = !firm                           ? KVAT_DECISION_UNDECIDED
                   : o->winner == o->default_entry ? KVAT_DECISION_DEFAULT
                                                   : KVAT_DECISION_WINNER;

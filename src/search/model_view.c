@@ -16,10 +16,17 @@ static bool measured(const kvat__ledger *ledger, size_t config) {
            ledger->tally[config].clean_runs > 0;
 }
 
+// No other was ever asked about. One left because others failed has to show that it does not.
+static bool no_choice(const kvat__ledger *ledger) {
+    size_t eligible = 0;
+    for (size_t i = 0; i < ledger->options.n_configs; i++) eligible += ledger->options.configs[i].eligible;
+    return eligible == 1;
+}
+
 bool kvat__model_ready(const kvat__ledger *ledger, size_t config) {
     const kvat__tally *tally = &ledger->tally[config];
-    const bool alone = kvat__ledger_candidates(ledger) == 1;
-    const size_t least = alone || ledger->options.min_runs > LEADER_RUNS ? ledger->options.min_runs : LEADER_RUNS;
+    const size_t least =
+        no_choice(ledger) || ledger->options.min_runs > LEADER_RUNS ? ledger->options.min_runs : LEADER_RUNS;
     return measured(ledger, config) && tally->owed == 0 && tally->clean_runs >= least;
 }
 

@@ -250,3 +250,17 @@ def test_an_unfinished_run_that_cannot_be_right_does_not_go_on(sql: str, ended: 
 def test_what_is_damaged_is_measured_again_when_asked(ended: Path, tmp_path: Path) -> None:
     damaged(ended, tmp_path, DAMAGE["a negative cost"])
     assert kvat(*TUNE, "--trials", "8", "--fresh", cwd=tmp_path).code in (0, 6)
+
+
+@pytest.mark.parametrize("world_seed", range(12))
+def test_where_a_third_of_all_runs_fails_only_what_was_confirmed_is_called_best(world_seed: int, tmp_path: Path) -> None:
+    surface = {**EXAMPLE, "faults": [{"when": {}, "kind": "oom_device", "probability": 0.3}], "noise": {"run_sd": 0.01}}
+    result = tune(tmp_path, surface, "--world-seed", str(world_seed), "--json")
+    assert result.code in (0, 3, 6), result.err
+    plan = json.loads(result.out)["plan"]
+    assert (plan is None) == (result.code == 3)
+    if plan and plan["decision"] == "winner":
+        assert plan["gain"] is not None or "Nothing else that may win works" in plan["why"]
+        assert plan["figures"]["runs"] >= 2
+    if plan and plan["decision"] != "default" and "failed when it was confirmed" in plan["why"]:
+        assert result.code == 6
