@@ -67,6 +67,14 @@ class Worker:
             return answer["result"]
         raise WorkerError(f"{method}: the worker ended without an answer")
 
+    def run(self, prompt: int, output: int, low: int, high: int, seed: int, settings: dict[str, Any]) -> list[int]:
+        """One prompt of random tokens and its output: nanoseconds from the start of the run to each token."""
+        tokens = {"seed": seed, "count": prompt, "low": low, "high": high}
+        result = self.call("run", settings=settings, phase="full", tokens=tokens, output_tokens=output, sequences=1)
+        if result["status"] != "ok":
+            raise WorkerError(f"run: the worker answered {result['status']}")
+        return [time_ns - result["start_ns"] for time_ns in result["sequences"][0]["token_ns"]]
+
     def libraries(self) -> dict[str, Path]:
         """The engine's libraries that the process has loaded, by name."""
         maps = Path(f"/proc/{self.process.pid}/maps").read_text(encoding="ascii")

@@ -63,16 +63,12 @@ def run_once(job: Job, settings: dict[str, Any], seed: int) -> dict[str, float]:
     with Worker(WORKER, environment, *arguments) as worker:
         worker.call("load", model=job.model, settings=by_scope(job, settings, "model"))
         worker.call("resources", reset=True)
-        context = by_scope(job, settings, "context")
+        context, request = by_scope(job, settings, "context"), by_scope(job, settings, "request")
         worker.call("prepare", settings=context, context_tokens=job.context_tokens, sequences=1)
         for i, cell in enumerate([WARM_UP, *job.cells]):
-            tokens = {"seed": seed + i, "count": cell["prompt_tokens"], "low": job.token_low, "high": job.token_high}
-            run = worker.call("run", settings=by_scope(job, settings, "request"), phase="full", tokens=tokens,
-                              output_tokens=cell["output_tokens"], sequences=1)  # fmt: skip
-            if run["status"] != "ok":
-                raise RuntimeError(f"{settings}: {run['status']}")
-            times = run["sequences"][0]["token_ns"]
-            result["ttft"] += cell["weight"] * math.log((times[0] - run["start_ns"]) / 1e9)
+            prompt, output = cell["prompt_tokens"], cell["output_tokens"]
+            times = worker.run(prompt, output, job.token_low, job.token_high, seed + i, request)
+            result["ttft"] += cell["weight"] * math.log(times[0] / 1e9)
             result["decode"] += cell["weight"] * math.log((len(times) - 1) / ((times[-1] - times[0]) / 1e9))
         result["memory"] = math.log(worker.call("resources")["host"]["peak_bytes"])
     return result

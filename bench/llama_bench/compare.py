@@ -65,14 +65,6 @@ class Config:
 # ---- one sample of each side: nanoseconds a token, prefill and decode ----
 
 
-def one_run(worker: Worker, prompt: int, output: int, token_high: int, seed: int) -> list[int]:
-    tokens = {"seed": seed, "count": prompt, "low": 0, "high": token_high}
-    result = worker.call("run", settings={}, phase="full", tokens=tokens, output_tokens=output, sequences=1)
-    if result["status"] != "ok":
-        raise RuntimeError(f"the worker answered {result['status']}")
-    return [time_ns - result["start_ns"] for time_ns in result["sequences"][0]["token_ns"]]
-
-
 def prepare(worker: Worker, settings: dict[str, Any], context_tokens: int) -> None:
     """A context of this size, with the settings in force; libllama cuts batches to the context, for both sides."""
     effective = worker.call("prepare", settings=settings, context_tokens=context_tokens, sequences=1)["effective"]
@@ -89,12 +81,12 @@ def sample_kvat(config: Config, lengths: Lengths, facts: dict[str, Any], seed: i
     with Worker(WORKER, env) as worker:
         worker.call("load", model=MODEL, settings={})
         prepare(worker, settings, lengths.prefill)
-        one_run(worker, lengths.prefill, 1, high, seed + 1)
-        prefill = one_run(worker, lengths.prefill, 1, high, seed)[0]
+        worker.run(lengths.prefill, 1, 0, high, seed + 1, {})
+        prefill = worker.run(lengths.prefill, 1, 0, high, seed, {})[0]
         prepare(worker, settings, lengths.depth + lengths.decode)
-        one_run(worker, 1, 1, high, seed + 2)
+        worker.run(1, 1, 0, high, seed + 2, {})
         # The first token ends the prefill; those after it are what llama-bench generates.
-        times = one_run(worker, lengths.depth, lengths.decode + 1, high, seed)
+        times = worker.run(lengths.depth, lengths.decode + 1, 0, high, seed, {})
     return prefill / lengths.prefill, (times[-1] - times[0]) / lengths.decode
 
 

@@ -3,7 +3,6 @@
 // Must not know of time, noise or searches. What sets these worlds apart from truth.c's: the default was chosen by
 // people who knew the engine, so most changes of a knob that matters are for the worse.
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "world.h"

@@ -65,12 +65,16 @@ void world__fill_levels(world *w, const uint16_t *usual) {
     }
 }
 
+size_t world__changes(const world *w, size_t config) {
+    size_t changes = 0;
+    for (size_t i = 0; i < w->n_knobs; i++) changes += world__level(w, config, i) != world__level(w, 0, i);
+    return changes;
+}
+
 void world__fill_configs(world *w) {
     for (size_t k = 0; k < w->n_configs; k++) {
-        uint32_t changed = 0;
-        for (size_t i = 0; i < w->n_knobs; i++) changed += world__level(w, k, i) != world__level(w, 0, i);
         w->configs[k].eligible = true;
-        w->configs[k].preference = changed * (uint32_t)w->n_configs + (uint32_t)k;
+        w->configs[k].preference = (uint32_t)(world__changes(w, k) * w->n_configs + k);
         w->configs[k].levels = w->levels + k * w->n_knobs;
     }
 }

@@ -77,6 +77,7 @@ size_t world_config_of(const world *w, const uint16_t *levels);
 
 bool world__allocate(world *w, size_t n_configs, size_t n_knobs);
 uint16_t world__level(const world *w, size_t config, size_t knob);
+size_t world__changes(const world *w, size_t config); // knobs not at the default's level
 // Levels of all combinations of the knobs, the last knob fastest; the default changes places with the first.
 void world__fill_levels(world *w, const uint16_t *usual);
 // Preferences: the default, then fewer changes.

@@ -25,19 +25,17 @@ static void put_sure(kvat_buf *out, const kvat_outcome *o, const char *of, bool 
         put_share(out, o, of, compared);
 }
 
-/** Whether the fresh pairs gave an answer: one side is better, or a whole set of pairs could not tell them apart. */
-static bool confirmation_is_over(const kvat__drive_view *view) {
-    const kvat_confirm_answer *answer = &view->confirmation;
-    if (answer->verdict == KVAT_VERDICT_FAILED) return answer->failed_side == 0;
-    return answer->verdict != KVAT_VERDICT_UNDECIDED || answer->too_little || answer->pairs >= view->pairs_min;
+static bool leader_failed(const kvat_confirm_answer *answer) {
+    return answer->verdict == KVAT_VERDICT_FAILED && answer->failed_side == 0;
 }
 
-/** The leader failed in the confirmation, and it was not the default that it was held against: what is left ran in the
- * search alone, and nothing speaks for it but that it works. */
-static bool only_works(const kvat_outcome *o, const kvat__drive_view *view) {
+/** Whether the fresh pairs gave an answer: one side is better, or a whole set of pairs could not tell them apart. A
+ * leader that failed leaves the default as the answer; any other ran in the search alone, and nothing speaks for it but
+ * that it works. */
+static bool confirmation_is_over(const kvat_outcome *o, const kvat__drive_view *view) {
     const kvat_confirm_answer *answer = &view->confirmation;
-    return view->confirming && answer->verdict == KVAT_VERDICT_FAILED && answer->failed_side == 0 &&
-           !o->reference_is_default;
+    if (answer->verdict == KVAT_VERDICT_FAILED) return leader_failed(answer) && o->reference_is_default;
+    return answer->verdict != KVAT_VERDICT_UNDECIDED || answer->too_little || answer->pairs >= view->pairs_min;
 }
 
 /** The default, unless it was beaten; without one the leader, unless that lost. */
@@ -45,7 +43,7 @@ static size_t winner_of(const kvat_outcome *o, const kvat__drive_view *view) {
     const kvat_confirm_answer *answer = &view->confirmation;
     if (view->confirming && answer->verdict == KVAT_VERDICT_A) return o->best_so_far;
     if (o->reference_is_default) return o->default_entry;
-    bool lost = answer->verdict == KVAT_VERDICT_B || (answer->verdict == KVAT_VERDICT_FAILED && !answer->failed_side);
+    bool lost = answer->verdict == KVAT_VERDICT_B || leader_failed(answer);
     return view->confirming && lost ? kvat__outcome_entry_of(o, view->reference_config) : o->best_so_far;
 }
 
@@ -63,7 +61,7 @@ static void put_confirmation(kvat_buf *why, const kvat_outcome *o, const kvat__d
     else if (answer->verdict == KVAT_VERDICT_B)
         kvat_buf_printf(why, "The leader of the search scored lower than %s in %zu fresh pairs; ", against,
                         answer->pairs);
-    else if (answer->verdict == KVAT_VERDICT_FAILED && answer->failed_side == 0)
+    else if (leader_failed(answer))
         kvat_buf_puts(why, "The leader of the search failed when it was confirmed; ");
     else if (answer->verdict == KVAT_VERDICT_FAILED)
         kvat_buf_printf(why, "In the confirmation %s failed itself; ",
@@ -149,16 +147,15 @@ static void put_missing(kvat_buf *why, const kvat_outcome *o, const kvat__drive_
 static void put_decision(kvat_outcome *o, const kvat__drive_view *view, kvat_buf *why) {
     const kvat_search_answer *answer = &view->answer;
     bool raced = answer->stop == KVAT_STOP_CONFIDENT || answer->stop == KVAT_STOP_ONE_LEFT;
-    bool firm = raced && view->finished && (!view->confirming || confirmation_is_over(view));
     o->best_so_far = answer->has_leader ? kvat__outcome_entry_of(o, answer->leader) : SIZE_MAX;
     o->confirmed_entry = view->confirming ? kvat__outcome_entry_of(o, view->confirmed_config) : SIZE_MAX;
     o->reference_is_default = o->default_entry != SIZE_MAX && kvat__outcome_ranked(&o->entries[o->default_entry]);
+    bool firm = raced && view->finished && (!view->confirming || confirmation_is_over(o, view));
     if (!answer->has_leader) {
         put_leaderless(o, view, why);
         return;
     }
     o->winner = winner_of(o, view);
-    firm = firm && !only_works(o, view);
     o->decision = !firm                           ? KVAT_DECISION_UNDECIDED
                   : o->winner == o->default_entry ? KVAT_DECISION_DEFAULT
                                                   : KVAT_DECISION_WINNER;

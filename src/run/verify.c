@@ -192,17 +192,25 @@ static kvat_status tell(verifying *t, pairs *p, const kvat_confirm_trial *trial,
     return status;
 }
 
+/** A disturbed measurement is repeated. */
+static kvat_status measure_calmly(measured *out, char **failure, verifying *t, kvat__side *side,
+                                  const kvat_confirm_trial *trial, kvat_error *err) {
+    kvat_status status = KVAT_OK;
+    *out = (measured){.status = KVAT_TRIAL_VOIDED};
+    for (int i = 0; i < MOST_ATTEMPTS && status == KVAT_OK && out->status == KVAT_TRIAL_VOIDED; i++)
+        status = measure(out, failure, t, side, trial, err);
+    return status;
+}
+
 /** *over: no more of this pairing. */
 static kvat_status next_run(bool *over, verifying *t, pairs *p, kvat_error *err) {
     kvat_confirm_trial trial;
-    measured run = {.status = KVAT_TRIAL_VOIDED};
-    kvat_status status = KVAT_OK;
+    measured run;
     bool wanted = kvat_confirm_propose(&trial, p->confirm);
     p->pairing->cut = wanted && !may_go_on(t, p);
     *over = !wanted || p->pairing->cut;
     if (*over) return KVAT_OK;
-    for (int i = 0; i < MOST_ATTEMPTS && status == KVAT_OK && run.status == KVAT_TRIAL_VOIDED; i++)
-        status = measure(&run, &p->pairing->failure, t, p->sides[trial.side], &trial, err);
+    const kvat_status status = measure_calmly(&run, &p->pairing->failure, t, p->sides[trial.side], &trial, err);
     if (status != KVAT_OK) return status;
     if (run.status != KVAT_TRIAL_VOIDED) return tell(t, p, &trial, &run, err);
     t->measured++;
@@ -258,10 +266,8 @@ static kvat_status check_default_works(verifying *t, kvat_error *err) {
     const kvat_verify_pairing *first = &t->v->pairings[0];
     const kvat_confirm_trial trial = {.side = 1, .pair = first->answer.pairs, .fresh_process = true};
     char *failure = NULL;
-    measured run = {.status = KVAT_TRIAL_VOIDED};
-    kvat_status status = KVAT_OK;
-    for (int i = 0; i < MOST_ATTEMPTS && status == KVAT_OK && run.status == KVAT_TRIAL_VOIDED; i++)
-        status = measure(&run, &failure, t, &t->base, &trial, err);
+    measured run;
+    kvat_status status = measure_calmly(&run, &failure, t, &t->base, &trial, err);
     if (status == KVAT_OK && failure)
         status = kvat_fail(err, KVAT_ERR_INFEASIBLE,
                            "neither the plan's configuration nor the engine's default works here: %s; %s",

@@ -207,3 +207,10 @@ kvat_status kvat__ledger_tell(kvat__ledger *ledger, const kvat_search_result *re
     record_fate(ledger, result, ledger->open_order + at);
     return KVAT_OK;
 }
+
+kvat_search_outlook kvat__outlook_within(kvat_search_outlook outlook, size_t most) {
+    outlook.first_guess = outlook.first_guess < most ? outlook.first_guess : most;
+    outlook.likely = outlook.likely < most ? outlook.likely : most;
+    outlook.firm = outlook.firm < most ? outlook.firm : most;
+    return outlook;
+}

@@ -51,6 +51,9 @@ bool kvat__ledger_survives(const kvat__ledger *ledger, size_t config);
 // Feasible ones that may win.
 size_t kvat__ledger_candidates(const kvat__ledger *ledger);
 
+// No figure above `most`.
+kvat_search_outlook kvat__outlook_within(kvat_search_outlook outlook, size_t most);
+
 /** One way of choosing. `propose` opens trials in the ledger, none when finished; it is called when nothing is open.
  * `tell` comes after the ledger has recorded the result. `answer` fills everything but `standing`'s tallies. All of
  * them leave the method as it was when they fail. */

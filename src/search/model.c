@@ -5,7 +5,7 @@
 
 #include "model.h"
 
-enum { LEAST_MOST_RUNS = 180, MOST_DESIGNS = 5, DEFAULT_RUNS = 2, DEFAULT_VOIDS = 4, OUTLOOK_SHARE = 4 };
+enum { LEAST_MOST_RUNS = 180, MOST_DESIGNS = 5, DEFAULT_RUNS = 2, DEFAULT_ATTEMPTS = 4, OUTLOOK_SHARE = 4 };
 
 static const double ELIMINATE_BELOW = .002;
 static const double RATHER_FAILS = .5;
@@ -134,11 +134,20 @@ static double spread_of_default(const kvat__ledger *ledger) {
     return fabs(last - first);
 }
 
+static bool default_may_run(const kvat__ledger *ledger) {
+    const kvat__tally *tally = &ledger->tally[0];
+    return tally->clean_runs + tally->voids <= DEFAULT_ATTEMPTS && kvat__ledger_feasible(ledger, 0);
+}
+
+// Disturbed when it should have been first: gains are against it, and time limits follow from it.
+static bool default_due(const kvat__ledger *ledger) {
+    return ledger->tally[0].clean_runs == 0 && default_may_run(ledger);
+}
+
 // The default again: gains are against it, and only a configuration that runs twice shows what noise is.
 static void choose_default(choice *c, const kvat__ledger *ledger) {
-    const size_t runs = ledger->tally[0].clean_runs, attempts = runs + ledger->tally[0].voids;
-    if (runs == 0 || attempts > 2 * DEFAULT_RUNS || ledger->options.n_configs == 1 || !kvat__ledger_feasible(ledger, 0))
-        return;
+    const size_t runs = ledger->tally[0].clean_runs;
+    if (ledger->options.n_configs == 1 || !default_may_run(ledger)) return;
     if (runs < DEFAULT_RUNS || (runs == DEFAULT_RUNS && spread_of_default(ledger) > ledger->options.delta))
         c->pick[c->n++] = 0;
 }
@@ -211,7 +220,7 @@ static void mark(kvat__ledger *ledger, const model_view *view) {
 
 static kvat_status choose_in_search(choice *c, model *m, kvat__ledger *ledger, kvat_error *err) {
     model_view view;
-    if (ledger->n_runs == 0) return choose_design(c, MODEL_PICKS, m, ledger, err);
+    if (ledger->n_runs == 0) return KVAT_OK; // the design has left nothing untried
     kvat_status status = kvat__model_view_make(&view, &m->space, belief_of(m), ledger, err);
     if (status != KVAT_OK) return status;
     const kvat_search_stop stop = stop_reason(m, &view, ledger);
@@ -264,12 +273,6 @@ static kvat_status choose_in_design(choice *c, model *m, const kvat__ledger *led
     if (status == KVAT_OK && !promising) status = choose_first(c, m, ledger, err);
     if (status == KVAT_OK) m->promising = promising;
     return status;
-}
-
-// Disturbed when it should have been first: gains are against it, and time limits follow from it.
-static bool default_due(const kvat__ledger *ledger) {
-    return ledger->tally[0].clean_runs == 0 && ledger->tally[0].voids <= DEFAULT_VOIDS &&
-           kvat__ledger_feasible(ledger, 0);
 }
 
 static kvat_status choose(choice *c, model *m, kvat__ledger *ledger, kvat_error *err) {
@@ -432,10 +435,6 @@ static kvat_status model_answer(kvat_search_answer *out, kvat_search_standing *s
     return KVAT_OK;
 }
 
-static size_t within(size_t trials, size_t left) {
-    return trials < left ? trials : left;
-}
-
 // What simulated searches of bench/search take beyond the first design.
 static kvat_search_outlook model_outlook(const void *state, const kvat__ledger *ledger) {
     const model *m = state;
@@ -443,14 +442,12 @@ static kvat_search_outlook model_outlook(const void *state, const kvat__ledger *
     if (m->stop != KVAT_STOP_RUNNING) return outlook;
     const size_t told = ledger->n_told, first = m->first_runs, likely = first + first / 2, firm = 2 * first + first / 2;
     const size_t most = most_runs(m, ledger);
-    const size_t left = most > told ? most - told : 0;
-    outlook.first_guess = within(first > told ? first - told : 0, left);
-    outlook.likely = within(likely > told ? likely - told : 0, left);
+    outlook.first_guess = first > told ? first - told : 0;
+    outlook.likely = likely > told ? likely - told : 0;
     outlook.firm = firm > told ? firm - told : 0;
     if (outlook.firm < told / OUTLOOK_SHARE)
         outlook.firm = told / OUTLOOK_SHARE; // the longer it took, the longer it takes
-    outlook.firm = within(outlook.firm, left);
-    return outlook;
+    return kvat__outlook_within(outlook, most > told ? most - told : 0);
 }
 
 const kvat_search_method kvat__model = {

@@ -19,7 +19,8 @@ static bool measured(const kvat__ledger *ledger, size_t config) {
 // No other was ever asked about. One left because others failed has to show that it does not.
 static bool no_choice(const kvat__ledger *ledger) {
     size_t eligible = 0;
-    for (size_t i = 0; i < ledger->options.n_configs; i++) eligible += ledger->options.configs[i].eligible;
+    for (size_t i = 0; i < ledger->options.n_configs && eligible < 2; i++)
+        eligible += ledger->options.configs[i].eligible;
     return eligible == 1;
 }
 

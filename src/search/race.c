@@ -348,13 +348,6 @@ static size_t duels_expected(const race *r, const kvat_search_options *o) {
     return (size_t)fmin(6 * ratio * ratio, (double)(DUEL_AT * o->max_blocks));
 }
 
-static kvat_search_outlook within(kvat_search_outlook outlook, size_t most) {
-    outlook.first_guess = outlook.first_guess < most ? outlook.first_guess : most;
-    outlook.likely = outlook.likely < most ? outlook.likely : most;
-    outlook.firm = outlook.firm < most ? outlook.firm : most;
-    return outlook;
-}
-
 static kvat_search_outlook race_outlook(const void *state, const kvat__ledger *ledger) {
     const race *r = state;
     const kvat_search_options *o = &ledger->options;
@@ -368,7 +361,7 @@ static kvat_search_outlook race_outlook(const void *state, const kvat__ledger *l
     if (r->block < least) outlook.likely = now + (least - 1 - r->block) * pass;
     const size_t beyond = ledger->n_told > 2 * pass ? ledger->n_told - 2 * pass : 0, duels = duels_expected(r, o);
     outlook.firm = outlook.likely + (survivors > 1 && duels > beyond ? duels - beyond : 0);
-    return o->max_trials > 0 ? within(outlook, o->max_trials - ledger->n_told) : outlook;
+    return o->max_trials > 0 ? kvat__outlook_within(outlook, o->max_trials - ledger->n_told) : outlook;
 }
 
 const kvat_search_method kvat__race = {
