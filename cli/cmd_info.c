@@ -94,7 +94,7 @@ static void put_ratio(kvat_buf *out, const char *label, double ratio) {
     if (isfinite(ratio) && ratio > 1)
         kvat_buf_printf(out, "%sover 100 %%", label);
     else if (isfinite(ratio) && ratio >= 0)
-        kvat_buf_printf(out, "%s%.3g %%", label, 100 * ratio);
+        kvat_buf_printf(out, ratio < 0.001 ? "%s%.2f %%" : "%s%.3g %%", label, 100 * ratio);
 }
 
 static void put_noise(kvat_buf *out, const cli_io *io, const kvat_noise *noise) {
