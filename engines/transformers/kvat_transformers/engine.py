@@ -32,6 +32,7 @@ class Engine:
         self.threads = torch.get_num_threads()  # PyTorch's own choice
         self.source: Source | None = None
         self.model: Any = None
+        self.device = "cpu"
         self.runner: Runner | None = None
         self.request = self.default_request()
 
@@ -84,10 +85,9 @@ class Engine:
         self.release_model()
         start = now()
         model = loading.load(source, dtype, device)
-        self.source, self.model = source, model
+        self.source, self.model, self.device = source, model, loading.device_of(model, device)
         taken = now() - start
-        effective = {"dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
-                     "device": loading.device_of(model, device)}  # fmt: skip
+        effective = {"dtype": str(next(model.parameters()).dtype).removeprefix("torch."), "device": self.device}
         return {"effective": effective, "load_ns": taken, "memory": {"model_bytes": loading.weight_bytes(model)}}
 
     def prepare(self, settings: Settings, context_tokens: int, sequences: int) -> dict[str, Any]:
@@ -103,6 +103,7 @@ class Engine:
         limit = sources.context_limit(self.source.text_config)
         if limit and context.capacity_tokens > limit:
             raise Fault("unsupported", f"a context of {context.capacity_tokens} tokens is more than the model's {limit}")
+        self.check_device_of(context)
         self.set_attention(context)
         runner = Runner(self.model, context, request, self.check)
         effective, kv_bytes = self.in_force(runner)
@@ -114,6 +115,11 @@ class Engine:
         effective |= {name: getattr(request, name) for name in named}
         return {"effective": effective, "context_tokens": context_tokens, "prepare_ns": now() - start, "memory": memory}
 
+    def check_device_of(self, context: Context) -> None:
+        if "offloaded" in context.cache.implementation and not self.device.startswith(("cuda", "auto")):
+            raise Fault("unsupported", f"an {context.cache.implementation} cache: there is no GPU to offload from",
+                        knob="cache_implementation")  # fmt: skip
+
     def set_attention(self, context: Context) -> None:
         try:
             self.model.set_attn_implementation(context.attn_implementation)
@@ -121,14 +127,10 @@ class Engine:
             raise Fault("unsupported", one_line(error), knob="attn_implementation") from error
 
     def in_force(self, runner: Runner) -> tuple[Settings, int | None]:
-        """Read back by running a few tokens and watching which operators PyTorch dispatches; and what the full cache takes."""
+        """Read back by running a few tokens and watching which operators PyTorch calls; and what the full cache takes."""
         context = runner.context
         cache = runner.new_cache()
-        names: set[str] = set()
-        if context.attn_implementation == "flex_attention":  # its compiler cannot be watched
-            runner.probe(cache, PROBE_TOKENS)
-        else:
-            names = attention.operators(lambda: runner.probe(cache, PROBE_TOKENS))
+        names = attention.operators(lambda: runner.probe(cache, PROBE_TOKENS))
         effective: Settings = {"attn_implementation": self.source_attention(), "compile_mode": context.compile_mode}
         ran = attention.kernels_in(names)
         effective["sdpa_kernel"] = context.sdpa_kernel
