@@ -21,6 +21,19 @@ NO_LIMIT_NS = 1 << 62
 WARM_TOKENS = 5  # under CUDA graphs the first steps after a prefill are recorded
 
 
+@contextmanager
+def onednn(enabled: bool) -> Iterator[None]:
+    """Turns only this one thing: torch.backends.mkldnn.flags would change precisions, too."""
+    import torch
+
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = enabled
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before
+
+
 class TimedOut(Exception):
     """The run's limit has passed."""
 
@@ -82,7 +95,7 @@ class Runner:
         grad = torch.inference_mode() if request.grad_mode == "inference_mode" else torch.no_grad()
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-        with grad, attention.kernel(self.context.sdpa_kernel), torch.backends.mkldnn.flags(enabled=mkldnn == "on"):
+        with grad, attention.kernel(self.context.sdpa_kernel), onednn(mkldnn == "on"):
             self.seen[f"{name}_threads"] = torch.get_num_threads()
             self.seen[f"{name}_mkldnn"] = "on" if torch.backends.mkldnn.enabled else "off"
             self.seen["grad_mode"] = "inference_mode" if torch.is_inference_mode_enabled() else "no_grad"
