@@ -57,10 +57,13 @@ class Worker:
         if int(transformers.__version__.split(".")[0]) < 5:
             raise Fault("unsupported", f"transformers {transformers.__version__} is too old: 5.10 or newer is needed")
         transformers.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
         from .engine import Engine
 
         server = self.server
         self.engine = Engine(server.check_cancelled, server.progress) if server else Engine(lambda: None, lambda _: None)
+        if server:
+            server.after_failure = self.engine.memory.give_back
         flags = [f"CUDA {torch.version.cuda}"] if torch.version.cuda and torch.cuda.is_available() else []
         flags.append(f"CPU {torch.backends.cpu.get_cpu_capability()}")
         engine = {"name": "transformers", "version": transformers.__version__, "build": f"torch {torch.__version__}", "flags": flags}

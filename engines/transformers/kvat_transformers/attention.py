@@ -9,6 +9,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from .wire import one_line
@@ -32,24 +33,31 @@ def kernel(name: str) -> Iterator[None]:
 
 
 def operators(run: Callable[[], Any]) -> set[str]:
-    """Names of the operators that `run()` had PyTorch dispatch."""
-    from torch.utils._python_dispatch import TorchDispatchMode
+    """Names of the operators that `run()` called, by PyTorch's profiler: one that is made of others shows, too."""
+    from torch.autograd.profiler import profile
 
-    names: set[str] = set()
-
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            names.add(str(func))
-            return func(*args, **(kwargs or {}))
-
-    with Watch():
+    with profile(use_kineto=False) as seen:
         run()
-    return names
+    return {event.name for event in seen.function_events}
 
 
 def kernels_in(names: set[str]) -> list[str]:
-    """The kernels of scaled dot product attention among names of operators or of a profile."""
-    return [kind for kind, part in OPERATORS.items() if any(part in name for name in names)]
+    """The kernels of scaled dot product attention among names of operators. Where a fused one is called it has a name of its own;
+    the plain one may be called past the dispatcher, and is then seen by its softmax."""
+    found = [kind for kind, part in OPERATORS.items() if any(part in name for name in names)]
+    called = any(name.endswith("::scaled_dot_product_attention") for name in names)
+    if not found and called and any(name.endswith(("_safe_softmax", "_softmax")) for name in names):
+        found = ["math"]
+    return found
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Of a model's attention."""
+
+    query: int
+    key_value: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -62,28 +70,37 @@ class Kernels:
     missing: tuple[tuple[str, str], ...] = ()  # and the reason
 
 
-def kernels_of(device: str, dtype: str, head_size: int) -> Kernels:
-    """Found out by running a small attention on `device`."""
+def kernels_of(device: str, dtype: str, heads: Heads) -> Kernels:
+    """Found out by running a small attention on `device` as Transformers does for these heads: a prefill, a token of decode, and
+    both with a mask."""
     import torch
-    from torch.nn.functional import scaled_dot_product_attention as attend
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    query = torch.ones(1, 2, 16, head_size, dtype=getattr(torch, dtype), device=device)
-    mask = torch.ones(1, 1, 16, 16, dtype=torch.bool, device=device)
+    module: Any = SimpleNamespace(num_key_value_groups=heads.query // heads.key_value, is_causal=True, training=False)
+    kind, length = getattr(torch, dtype), 16
+    query = torch.ones(1, heads.query, length, heads.size, dtype=kind, device=device)
+    keys = torch.ones(1, heads.key_value, length, heads.size, dtype=kind, device=device)
+    mask = torch.ones(1, 1, length, length, dtype=torch.bool, device=device)
+
+    def attend(mask: Any = None) -> None:
+        with torch.no_grad():
+            for rows in (length, 1):
+                sdpa_attention_forward(module, query[:, :, -rows:], keys, keys, None if mask is None else mask[:, :, -rows:])
+
     works, masked, missing = [], [], []
     for name in BACKENDS:
         try:
-            with torch.no_grad(), kernel(name):
-                attend(query, query, query, is_causal=True)
-                attend(query[:, :, :1], query, query)
+            with kernel(name):
+                attend()
                 works.append(name)
-                attend(query, query, query, attn_mask=mask)
+                attend(mask)
                 masked.append(name)
         except (RuntimeError, AttributeError) as error:
             if name not in works:
                 reason = "" if "o viable backend" in str(error) else f": {one_line(error, 80)}"
-                missing.append((f"sdpa_kernel {name}", f"PyTorch has no such kernel on {device} for {dtype}{reason}"))
-    with torch.no_grad():
-        taken = kernels_in(operators(lambda: attend(query, query, query, is_causal=True)))
+                shape = f"{dtype}, {heads.query} heads on {heads.key_value}" if heads.query != heads.key_value else dtype
+                missing.append((f"sdpa_kernel {name}", f"PyTorch has no such kernel on {device} for {shape}{reason}"))
+    taken = kernels_in(operators(attend))
     return Kernels(tuple(works), tuple(masked), taken[0] if taken else None, tuple(missing))
 
 

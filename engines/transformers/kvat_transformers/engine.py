@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import attention, caches, loading, machine, sources
+from . import attention, caches, loading, machine, sources, warm
 from .knobs import Facts, declare
 from .memory import Memory
 from .runs import Runner
@@ -32,6 +32,8 @@ class Engine:
         self.threads = torch.get_num_threads()  # PyTorch's own choice
         self.source: Source | None = None
         self.model: Any = None
+        self.device = "cpu"
+        self.warmed: set[str] = set()
         self.runner: Runner | None = None
         self.request = self.default_request()
 
@@ -45,11 +47,9 @@ class Engine:
 
         devices, missing = machine.devices()
         on_gpu = devices[0] != "cpu"
-        config = source.text_config
-        head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        kernels = attention.kernels_of(devices[0], source.dtype, head_size)
+        kernels = attention.kernels_of(devices[0], source.dtype, attention.Heads(*sources.heads(source)))
         found, why = attention.implementations(sources.model_class(source), on_gpu)
-        quantizers, why_not = machine.quantizers()
+        quantizers, why_not = machine.quantizers(on_gpu)
         window = sources.window_tokens(source)
         if window:
             why_not = {"cache_implementation quantized": "Transformers refuses it for models with window layers"}
@@ -84,10 +84,9 @@ class Engine:
         self.release_model()
         start = now()
         model = loading.load(source, dtype, device)
-        self.source, self.model = source, model
+        self.source, self.model, self.device = source, model, loading.device_of(model, device)
         taken = now() - start
-        effective = {"dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
-                     "device": loading.device_of(model, device)}  # fmt: skip
+        effective = {"dtype": str(next(model.parameters()).dtype).removeprefix("torch."), "device": self.device}
         return {"effective": effective, "load_ns": taken, "memory": {"model_bytes": loading.weight_bytes(model)}}
 
     def prepare(self, settings: Settings, context_tokens: int, sequences: int) -> dict[str, Any]:
@@ -95,7 +94,6 @@ class Engine:
         if self.model is None or self.source is None:
             raise out_of_order("prepare before load")
         self.release_context()
-        start = now()
         rest, request = dict(settings), self.default_request()
         named = request.take(rest)
         default = "sdpa" if getattr(type(self.model), "_supports_sdpa", False) else "eager"
@@ -103,7 +101,10 @@ class Engine:
         limit = sources.context_limit(self.source.text_config)
         if limit and context.capacity_tokens > limit:
             raise Fault("unsupported", f"a context of {context.capacity_tokens} tokens is more than the model's {limit}")
+        self.check_device_of(context)
         self.set_attention(context)
+        self.warm(context)
+        start = now()
         runner = Runner(self.model, context, request, self.check)
         effective, kv_bytes = self.in_force(runner)
         if context.compiled:
@@ -114,6 +115,22 @@ class Engine:
         effective |= {name: getattr(request, name) for name in named}
         return {"effective": effective, "context_tokens": context_tokens, "prepare_ns": now() - start, "memory": memory}
 
+    def check_device_of(self, context: Context) -> None:
+        if "offloaded" in context.cache.implementation and not self.device.startswith(("cuda", "auto")):
+            raise Fault("unsupported", f"an {context.cache.implementation} cache: there is no GPU to offload from",
+                        knob="cache_implementation")  # fmt: skip
+
+    def warm(self, context: Context) -> None:
+        """The extension that quanto compiles for a kind of device when it is first used: once, and not in a measurement."""
+        kind = self.device.split(":")[0]
+        if context.cache.quantizer.startswith("quanto") and kind not in self.warmed:
+            self.progress("compile")
+            try:
+                warm.quanto("cuda" if kind in ("cuda", "auto") else kind)
+            except Exception as error:
+                raise Fault("unsupported", f"quanto does not work here: {one_line(error)}", knob="cache_quantizer") from error
+            self.warmed.add(kind)
+
     def set_attention(self, context: Context) -> None:
         try:
             self.model.set_attn_implementation(context.attn_implementation)
@@ -121,14 +138,10 @@ class Engine:
             raise Fault("unsupported", one_line(error), knob="attn_implementation") from error
 
     def in_force(self, runner: Runner) -> tuple[Settings, int | None]:
-        """Read back by running a few tokens and watching which operators PyTorch dispatches; and what the full cache takes."""
+        """Read back by running a few tokens and watching which operators PyTorch calls; and what the full cache takes."""
         context = runner.context
         cache = runner.new_cache()
-        names: set[str] = set()
-        if context.attn_implementation == "flex_attention":  # its compiler cannot be watched
-            runner.probe(cache, PROBE_TOKENS)
-        else:
-            names = attention.operators(lambda: runner.probe(cache, PROBE_TOKENS))
+        names = attention.operators(lambda: runner.probe(cache, PROBE_TOKENS))
         effective: Settings = {"attn_implementation": self.source_attention(), "compile_mode": context.compile_mode}
         ran = attention.kernels_in(names)
         effective["sdpa_kernel"] = context.sdpa_kernel

@@ -141,7 +141,7 @@ def cache_knobs(facts: Facts) -> list[Json]:
             knob("compile_mode", list(COMPILE_MODES), "none", "context",
                  "mode of torch.compile for the decode; compiled when the context is made, and not counted",
                  numerics="equivalent", stable=["none"], concept="compile", affects=["decode", "memory"],
-                 requires=[{"if": list(COMPILE_MODES[1:]), "then": {"cache_implementation": ["static"]}}])
+                 requires=[{"if": list(COMPILE_MODES[1:]), "then": {"cache_implementation": ["static"], "grad_mode": ["no_grad"]}}])
         )  # fmt: skip
     return knobs
 

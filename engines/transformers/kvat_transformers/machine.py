@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from typing import Any
 
 
@@ -72,12 +73,14 @@ def described(names: list[str]) -> list[dict[str, Any]]:
     return result
 
 
-def quantizers() -> tuple[list[str], dict[str, str]]:
+def quantizers(on_gpu: bool) -> tuple[list[str], dict[str, str]]:
     """BACKEND-BITS of quantized caches, and why others are not here."""
     found: list[str] = []
     missing: dict[str, str] = {}
     for backend, package, bits in (("quanto", "optimum.quanto", (4, 2)), ("hqq", "hqq", (8, 4, 2))):
-        if installed(package):
+        if backend == "quanto" and on_gpu and installed(package) and not shutil.which("nvcc"):
+            missing["cache_quantizer quanto"] = "compiles an extension for the GPU, and there is no nvcc in PATH"
+        elif installed(package):
             found += [f"{backend}-{each}" for each in bits]
         else:
             missing[f"cache_quantizer {backend}"] = f"the package {package.replace('.', '-')} is not installed"
@@ -86,8 +89,6 @@ def quantizers() -> tuple[list[str], dict[str, str]]:
 
 def can_compile() -> str | None:
     """Why torch.compile cannot be used, None where it can."""
-    import shutil
-
     import torch
 
     if torch.cuda.is_available():

@@ -14,9 +14,24 @@ from typing import Any
 from . import attention
 from .caches import Depth
 from .settings import Context, Request
+from .wire import Fault, fault_of, one_line
 
 now = time.monotonic_ns
 NO_LIMIT_NS = 1 << 62
+WARM_TOKENS = 5  # under CUDA graphs the first steps after a prefill are recorded
+
+
+@contextmanager
+def onednn(enabled: bool) -> Iterator[None]:
+    """Turns only this one thing: torch.backends.mkldnn.flags would change precisions, too."""
+    import torch
+
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = enabled
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before
 
 
 class TimedOut(Exception):
@@ -60,7 +75,7 @@ class Runner:
         self.device = embedding.weight.device if embedding is not None else next(model.parameters()).device
         self.compiled: Any = None
         self.kept_cache: Any = None  # compiled code knows its address
-        self.compiled_lengths: set[int] = set()  # of prompts
+        self.compiled_for: set[tuple[Any, ...]] = set()
         self.seen: dict[str, Any] = {}  # settings of request scope as they were in force
         self.deadline = NO_LIMIT_NS
 
@@ -80,17 +95,21 @@ class Runner:
         grad = torch.inference_mode() if request.grad_mode == "inference_mode" else torch.no_grad()
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-        with grad, attention.kernel(self.context.sdpa_kernel), torch.backends.mkldnn.flags(enabled=mkldnn == "on"):
+        with grad, attention.kernel(self.context.sdpa_kernel), onednn(mkldnn == "on"):
             self.seen[f"{name}_threads"] = torch.get_num_threads()
             self.seen[f"{name}_mkldnn"] = "on" if torch.backends.mkldnn.enabled else "off"
             self.seen["grad_mode"] = "inference_mode" if torch.is_inference_mode_enabled() else "no_grad"
             yield
 
     def new_cache(self) -> Any:
+        """Empty. Raises `unsupported` for a model that cannot have it."""
         if self.kept_cache is not None:
             self.kept_cache.reset()
             return self.kept_cache
-        return self.context.cache.make(self.config, self.context.capacity_tokens)
+        try:
+            return self.context.cache.make(self.config, self.context.capacity_tokens)
+        except (ImportError, ValueError) as error:
+            raise Fault("unsupported", one_line(error), knob="cache_implementation") from error
 
     def next_tokens(self, ids: Any, cache: Any, decoding: bool = False) -> Any:
         """Feeds `ids` (sequences × tokens, on the device) and gives the most likely next tokens (sequences × 1), not waiting."""
@@ -144,15 +163,25 @@ class Runner:
         if self.context.compile_mode != "none":
             from transformers import CompileConfig
 
-            self.kept_cache = self.context.cache.make(self.config, self.context.capacity_tokens)
+            self.kept_cache = self.new_cache()
             self.compiled = self.model.get_compiled_call(CompileConfig(mode=self.context.compile_mode))
-        short = min(64, self.context.capacity_tokens - 4)
+        short = min(64, self.context.capacity_tokens - WARM_TOKENS)
         if short > 0:
-            self.pass_once([1] * short, 4)
+            self.compile_for([1] * short, [Mark(short, WARM_TOKENS)])
 
-    def pass_once(self, ids: list[int], count: int) -> Measured:
-        """One prefill and one burst. Under CUDA graphs the first steps after a prefill record: four are enough."""
-        return self.measure(ids, Mark(len(ids), count))
+    def compile_for(self, ids: list[int], marks: list[Mark]) -> None:
+        """One untimed pass for what has not been compiled yet: compiled code is bound to threads and the like, and that of
+        flex_attention to lengths."""
+        if not self.context.compiled:
+            return
+        if self.compiled is not None and self.request.grad_mode != "no_grad":
+            raise Fault("unsupported", "compiled for no_grad", knob="grad_mode")
+        for mark in marks:
+            length = mark.prompt_tokens if self.context.attn_implementation == "flex_attention" else 0
+            key = (length, *vars(self.request).values())
+            if key not in self.compiled_for:
+                self.measure(ids[: mark.prompt_tokens], Mark(mark.prompt_tokens, min(WARM_TOKENS, mark.output_tokens)))
+                self.compiled_for.add(key)
 
     # ---- measuring ----
 
@@ -179,10 +208,13 @@ class Runner:
         """The start, and what came of each mark. Raises TimedOut."""
         self.seen = {"prefill_chunk_size": self.request.prefill_chunk_size}
         self.deadline = now() + limit_ns if limit_ns > 0 else NO_LIMIT_NS
-        if self.context.attn_implementation == "flex_attention":  # compiles for lengths it has not seen
-            for mark in marks:
-                if mark.prompt_tokens not in self.compiled_lengths:
-                    self.pass_once(ids[: mark.prompt_tokens], min(4, mark.output_tokens))
-                    self.compiled_lengths.add(mark.prompt_tokens)
+        self.compile_for(ids, marks)
         start = now()
-        return start, [self.measure(ids[: mark.prompt_tokens], mark) for mark in marks]
+        try:
+            return start, [self.measure(ids[: mark.prompt_tokens], mark) for mark in marks]
+        except RuntimeError as error:
+            fault = fault_of(error)
+            if fault.kind == "internal" and self.context.cache.quantizer != "none":  # a length it cannot pack, say
+                quantizer = self.context.cache.quantizer
+                raise Fault("unsupported", f"{quantizer} fails on this shape: {one_line(error)}", knob="cache_quantizer") from error
+            raise

@@ -225,16 +225,23 @@ def chat_template_sha256(source: Source) -> str | None:
     return hashlib.sha256(text.encode()).hexdigest() if isinstance(text, str) else None
 
 
+def heads(source: Source) -> tuple[int, int, int]:
+    """Query heads, heads of keys and values, and their size."""
+    config = source.text_config
+    query = config.num_attention_heads
+    return (query, getattr(config, "num_key_value_heads", None) or query,
+            getattr(config, "head_dim", None) or config.hidden_size // query)  # fmt: skip
+
+
 def described(source: Source) -> dict[str, Any]:
     """`model` of the answer to `describe`."""
     config = source.text_config
-    heads = config.num_attention_heads
+    query, key_value, size = heads(source)
     low, high = tokens(source)
     model: dict[str, Any] = {
         "name": source.name, "architecture": source.config.model_type, "format": "safetensors", "identity": source.identity,
         "weight_type": source.dtype, "file": str(source.folder), "synthetic": source.synthetic, "layers": config.num_hidden_layers,
-        "heads": heads, "kv_heads": getattr(config, "num_key_value_heads", None) or heads,
-        "head_size": getattr(config, "head_dim", None) or config.hidden_size // heads, "window_tokens": window_tokens(source),
+        "heads": query, "kv_heads": key_value, "head_size": size, "window_tokens": window_tokens(source),
         "training_context_tokens": context_limit(config) or 0, "weight_bytes": source.weight_bytes,
         "vocabulary": config.vocab_size, "token_low": low, "token_high": high,
         "chat_template_sha256": chat_template_sha256(source),

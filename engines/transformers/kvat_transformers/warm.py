@@ -17,13 +17,14 @@ def tools_in_path() -> None:
         os.environ["PATH"] = os.pathsep.join([folder, *paths])
 
 
-def quanto() -> None:
+def quanto(device: str = "cpu") -> None:
     """One tensor packed to four bits and unpacked. Raises what the compiler or the loader raises."""
     import torch
     from optimum.quanto import MaxOptimizer, qint4, quantize_weight
 
-    scale, shift = MaxOptimizer()(torch.ones(64, 64), qint4, 0, 64)
-    quantize_weight(torch.ones(64, 64), qint4, 0, scale, shift, 64).dequantize()
+    ones = torch.ones(64, 64, device=device)
+    scale, shift = MaxOptimizer()(ones, qint4, 0, 64)
+    quantize_weight(ones, qint4, 0, scale, shift, 64).dequantize()
 
 
 if __name__ == "__main__":

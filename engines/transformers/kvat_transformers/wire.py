@@ -113,6 +113,7 @@ class Server:
     methods: dict[str, Method]
     wire: TextIO
     inbox: Inbox = field(default_factory=Inbox)
+    after_failure: Callable[[], None] = lambda: None
     request: Any = None  # id of the request being answered
 
     def send(self, message: Params) -> None:
@@ -137,9 +138,11 @@ class Server:
         try:
             return {"result": method(params)}
         except Fault as fault:
-            return {"error": fault.to_json()}
+            error = fault.to_json()
         except Exception as unexpected:  # noqa: BLE001 - whatever an engine raises is a failed trial, not a dead worker
-            return {"error": fault_of(unexpected).to_json()}
+            error = fault_of(unexpected).to_json()
+        self.after_failure()  # only now nothing holds what the failed call held
+        return {"error": error}
 
     def serve(self) -> None:
         while (line := self.inbox.next()) is not None:
