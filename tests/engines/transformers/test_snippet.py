@@ -564,3 +564,14 @@ def test_the_text_says_what_is_not_in_force(snippet: Snippets) -> None:
     path = snippet.write("llama", {"warp": "on"})
     assert re.search(r"^# NOT IN FORCE: warp = on", path.read_text(), re.MULTILINE)
     assert "warp" not in snippet("llama", {"warp": "on"}).SETTINGS
+
+
+def test_every_knob_of_the_worker_has_a_word(snippet: Snippets) -> None:
+    command = [KVAT, "engines", "--engine", "transformers", "--model", "hf:synthetic:llama-tiny", "--json"]
+    env = {**os.environ, "KVAT_PYTHON": sys.executable}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+    assert done.returncode == 0, done.stderr
+    knobs = next(each for each in json.loads(done.stdout)["engines"] if each["name"] == "transformers")["describe"]["knobs"]
+    settings = {knob["name"]: knob["values"][-1] for knob in knobs}
+    assert len(settings) >= 10
+    assert "NOT IN FORCE" not in snippet.write("llama", settings).read_text()
