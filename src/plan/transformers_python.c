@@ -1,5 +1,6 @@
 /* optimized_config.py: what a plan says, as Python data in the fixed text of transformers_snippet.py.
  * Must not run Python, nor look at the file system. */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,19 +80,31 @@ static const char *hub_name(const json_t *model) {
     return strncmp(name, "hf:", 3) == 0 ? name + 3 : name;
 }
 
+/* OWNER/NAME or NAME, which no path to somewhere else can look like. */
+static bool is_hub_name(const char *name) {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    const char *slash = strchr(name, '/'), *last = slash ? slash + 1 : name;
+    for (const char *part = name; part; part = part == last ? NULL : last)
+        if (strspn(part, letters) != (part == last ? strlen(part) : (size_t)(slash - part)) ||
+            !isalnum((unsigned char)*part))
+            return false;
+    return true;
+}
+
 /* A path that ends in the revision is the hub's own copy of it, for which the name stands on every machine. */
 static bool is_of_hub(const json_t *model, const kvat_snippet_target *target) {
     const char *revision = kvat__text_of(model, "revision");
-    return *revision && (!target->model_path || strcmp(kvat__base_name(target->model_path), revision) == 0);
+    return *revision && is_hub_name(hub_name(model)) &&
+           (!target->model_path || strcmp(kvat__base_name(target->model_path), revision) == 0);
 }
 
 static void put_model(kvat_buf *out, const json_t *model, const kvat_snippet_target *target) {
     bool hub = is_of_hub(model, target), remote_code = json_is_true(json_object_get(model, "remote_code"));
     const char *below = kvat__below_home(target);
-    if (!hub && !target->model_path)
+    bool synthetic = json_is_true(json_object_get(model, "synthetic"));
+    if (synthetic || (!hub && !target->model_path))
         kvat_buf_printf(out, "# %s: give the folder of a model with --model, load(FOLDER) or the variable MODEL.\n",
-                        json_is_true(json_object_get(model, "synthetic")) ? "Random weights were measured"
-                                                                          : "The plan does not say where its model is");
+                        synthetic ? "Random weights were measured" : "The plan does not say where its model is");
     kvat_buf_puts(out, "MODEL: str | None = ");
     if (hub)
         kvat_escape_python(out, hub_name(model));

@@ -29,7 +29,7 @@ from weakref import WeakKeyDictionary
 import torch
 import transformers
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, QuantizedCache, StaticCache
+from transformers import AutoModelForCausalLM, AutoTokenizer, CompileConfig, DynamicCache, QuantizedCache, StaticCache
 
 Settings = dict[str, str | int]
 
@@ -274,35 +274,46 @@ def new_cache(model: Any, tokens: int) -> Any:
 
 def _configure(model: Any, settings: Settings) -> Callable[[], None]:
     """What belongs to the model. Returns what undoes it."""
-    kind, compile_mode = str(settings.get("cache_implementation", "dynamic")), str(settings.get("compile_mode", "none"))
+    kind = str(settings.get("cache_implementation", "dynamic"))
+    compilation = _compile_config(settings)
     wanted = {
         "cache_implementation": "static" if kind == "sliding_window" else None if kind == "dynamic" else kind,
         "cache_config": _cache_config(settings) if kind == "quantized" else None,
         "max_cache_len": CONTEXT_TOKENS if kind in STATIC else None,
         "prefill_chunk_size": settings.get("prefill_chunk_size") or None,
-        "disable_compile": True,  # by itself Transformers compiles with static caches on GPUs; asked for it is done below
+        "compile_config": compilation,  # for the decode, with static caches
+        "disable_compile": compilation is None,  # on GPUs Transformers would do it by itself
     }
     before = {name: getattr(model.generation_config, name, None) for name in wanted}
-    attention, forward = model.config._attn_implementation, vars(model).get("forward")
-    longest = vars(model).get("_previous_max_cache_length")
+    attention, longest = model.config._attn_implementation, vars(model).get("_previous_max_cache_length")
     for name, value in wanted.items():
         setattr(model.generation_config, name, value)
     model.set_attn_implementation(settings.get("attn_implementation", "sdpa"))
-    if compile_mode != "none":
-        model.forward = torch.compile(model.forward, mode=compile_mode)
     _settings[model] = settings
 
     def undo() -> None:
         for name, value in before.items():
             setattr(model.generation_config, name, value)
         model.set_attn_implementation(attention)
-        for name, value in (("forward", forward), ("_previous_max_cache_length", longest)):
-            vars(model).pop(name, None)
-            if value is not None:
-                vars(model)[name] = value
+        _restore(model, "_previous_max_cache_length", longest)
         _settings.pop(model, None)
 
     return undo
+
+
+def _compile_config(settings: Settings) -> CompileConfig | None:
+    if settings.get("compile_mode", "none") == "none":
+        return None
+    config = CompileConfig(mode=str(settings["compile_mode"]))
+    config._compile_all_devices = True  # type: ignore[assignment]  # on CPUs too
+    return config
+
+
+def _restore(model: Any, name: str, before: Any) -> None:
+    """Gives an attribute of this one object back what it was; None: the class has it."""
+    vars(model).pop(name, None)
+    if before is not None:
+        vars(model)[name] = before
 
 
 # ---- generation ----
@@ -312,6 +323,7 @@ def generate(model: Any, inputs: torch.Tensor | Mapping[str, torch.Tensor], max_
     """`model.generate` with every setting in force and a new cache.
 
     `inputs` are token ids of shape (sequences, tokens), or what a tokenizer returns; `options` go on to `model.generate`.
+    PyTorch raises where the kernel cannot do what they ask for, as flash on GPUs with padded prompts, and takes no other.
     """
     tensors = dict(inputs) if isinstance(inputs, Mapping) else {"input_ids": inputs}
     tensors = {name: tensor.to(model.device) for name, tensor in tensors.items()}
@@ -341,9 +353,7 @@ def apply(model: Any, *, context_tokens: int | None = None) -> Callable[[], None
             return (original or type(model).generate.__get__(model))(*args, **kwargs)
 
     def undo() -> None:
-        vars(model).pop("generate", None)
-        if original is not None:
-            vars(model)["generate"] = original
+        _restore(model, "generate", original)
         undo_model()
 
     vars(model)["generate"] = tuned
@@ -361,8 +371,8 @@ def _in_force(model: Any, prompt_tokens: int) -> Iterator[None]:
             stack.enter_context(sdpa_kernel([KERNELS[kernel]]))
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         stack.callback(_set_mkldnn, bool(torch.backends.mkldnn.enabled))
-        hook = _PhaseSwitch(settings, prompt_tokens)
-        stack.callback(model.register_forward_pre_hook(hook, prepend=True, with_kwargs=True).remove)
+        stack.callback(_restore, model, "prepare_inputs_for_generation", vars(model).get("prepare_inputs_for_generation"))
+        vars(model)["prepare_inputs_for_generation"] = _switching(model.prepare_inputs_for_generation, settings, prompt_tokens)
         yield
 
 
@@ -370,25 +380,27 @@ def _set_mkldnn(on: bool) -> None:
     torch.backends.mkldnn.enabled = on  # type: ignore[assignment]
 
 
-class _PhaseSwitch:
-    """Sees every forward pass before it begins: those that take in the prompt are the prefill, the rest the decode."""
+def _switching(prepare: Callable[..., Any], settings: Settings, prompt_tokens: int) -> Callable[..., Any]:
+    """`prepare`, which `generate` calls before each forward pass, and then threads and oneDNN of the phase that begins.
 
-    def __init__(self, settings: Settings, prompt_tokens: int) -> None:
-        self.settings = settings
-        self.prompt_tokens = prompt_tokens  # not taken in yet
-        self.phase = ""
+    Passes that take in the prompt are the prefill, all later ones the decode.
+    """
+    left, phase = prompt_tokens, ""
 
-    def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        phase = "prefill" if self.prompt_tokens > 0 else "decode"
-        given = next((t for t in (*args[:1], kwargs.get("input_ids"), kwargs.get("inputs_embeds")) if t is not None), None)
-        self.prompt_tokens -= 1 if given is None else given.shape[1]
-        if phase == self.phase:
-            return
-        self.phase = phase
-        if f"{phase}_threads" in self.settings:
-            torch.set_num_threads(int(self.settings[f"{phase}_threads"]))
-        if f"{phase}_mkldnn" in self.settings:
-            _set_mkldnn(self.settings[f"{phase}_mkldnn"] == "on")
+    @functools.wraps(prepare)
+    def switching(*args: Any, **kwargs: Any) -> Any:
+        nonlocal left, phase
+        prepared = prepare(*args, **kwargs)
+        before, phase = phase, "prefill" if left > 0 else "decode"
+        ids = prepared.get("input_ids")
+        left -= (prepared["inputs_embeds"] if ids is None else ids).shape[1]
+        if phase != before and f"{phase}_threads" in settings:
+            torch.set_num_threads(int(settings[f"{phase}_threads"]))
+        if phase != before and f"{phase}_mkldnn" in settings:
+            _set_mkldnn(settings[f"{phase}_mkldnn"] == "on")
+        return prepared
+
+    return switching
 
 
 def main() -> None:

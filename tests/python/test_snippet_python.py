@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kvat_cli import ROOT, kvat
+from faults import scripted
+from kvat_cli import ROOT, environment, kvat
 
 SAMPLE = json.loads((ROOT / "fuzz" / "corpus" / "plan" / "transformers.json").read_text())
 HOSTILE = [
@@ -62,13 +63,13 @@ def test_the_plan_is_read_back_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_text_is_data(tmp_path: Path, text: str) -> None:
-    model = {**SAMPLE["model"], "name": f"hf:{text}", "revision": text}
+    model = {**SAMPLE["model"], "revision": text, "synthetic": text, "file": text}
     settings = {**SAMPLE["settings"], "sdpa_kernel": text, text + "!": text}
     rule = {"when": {"engine_version_not": text}, "advise": text}
     changed = {"model": model, "settings": settings, "label": text, "why": text, "fallback": [rule]}
     whole = emitted(tmp_path, **changed)
     read = constants(whole)
-    assert (read["MODEL"], read["REVISION"]) == (text, text)
+    assert read["REVISION"] == text
     assert read["SETTINGS"] == {**SAMPLE["settings"], "sdpa_kernel": text}
     assert read["RULES"] == [rule]
     assert [ast.dump(node) for node in ast.parse(whole).body if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef))] == [
@@ -101,3 +102,29 @@ def test_the_snippet_is_the_format_that_comes_first(tmp_path: Path) -> None:
     assert (printed.code, named.code) == (0, 0), named.err
     assert (tmp_path / "optimized_config.py").read_text() == printed.out
     assert os.access(tmp_path / "optimized_config.py", os.X_OK)
+
+
+def test_a_run_leaves_it_beside_the_plan_and_tells_of_the_models_code(tmp_path: Path) -> None:
+    """From what the worker says of the model: its commit, and that code came with it."""
+    commit = SAMPLE["model"]["revision"]
+    home = tmp_path / "home"
+    model = {"name": "hf:me/mine", "file": f"{home}/snapshots/{commit}", "revision": commit, "remote_code": True}
+    hello = {"engine": {"name": "transformers", "version": "5.23.0"}}
+    script = {"model": model, "rules": [{"at": "initialize", "result": hello}]}
+    knob = {"name": "grad_mode", "type": "enum", "values": ["no_grad", "inference_mode"], "default": "no_grad",
+            "search": ["no_grad", "inference_mode"], "scope": "request", "help": "gradients"}  # fmt: skip
+    worker = scripted(tmp_path, {**script, "knobs": [knob], "step_ms": {"no_grad": 3, "inference_mode": 2}})
+    worker = worker.rename(tmp_path / "transformers")
+    result = kvat("tune", "m", "--engine", worker, "--profile", "ci-micro", cwd=tmp_path, env=environment(HOME=str(home)))
+    assert result.code in (0, 6), result.err
+    results = tmp_path / "kvat_results"
+    plan = json.loads((results / "best_plan.json").read_text())
+    assert (plan["model"]["revision"], plan["model"]["remote_code"]) == (commit, True)
+    text = (results / "optimized_config.py").read_text()
+    read = constants(text)
+    assert (read["MODEL"], read["REVISION"], read["TRUST_REMOTE_CODE"]) == ("me/mine", commit, True)
+    assert read["SETTINGS"] == plan["settings"]
+    assert str(home) not in text
+    said = "Code that comes with the model was run"
+    for told in (result.out + result.err, (results / "report.md").read_text(), (results / "report.html").read_text()):
+        assert said in " ".join(told.split())

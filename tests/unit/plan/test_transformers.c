@@ -113,6 +113,29 @@ static void the_model_is_named_by_commit_or_path_or_asked_for(void **state) {
     json_decref(plan);
 }
 
+/* Anything else may be a path, or lead to one. */
+static void only_a_name_of_the_hub_is_taken_for_one(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        bool taken;
+    } cases[] = {
+        {"hf:gpt2", true},  {"gpt2", true},     {"hf:a/b-1.5_x", true}, {"hf:/srv/m", false},     {"hf:a/b/c", false},
+        {"hf:../m", false}, {"hf:a/..", false}, {"hf:a/", false},       {"hf:", false},           {"hf:/", false},
+        {"hf:~/m", false},  {"hf:a b", false},  {"hf:-rf", false},      {"hf:\xC3\xA4/b", false}, {"hf:a\nb", false},
+    };
+    json_t *plan = sample_plan();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvat_buf text = KVAT_BUF_INIT;
+        json_object_set_new(json_object_get(plan, "model"), "name", json_string(cases[i].name));
+        put(&text, plan, NULL);
+        (cases[i].taken ? has : has_not)(text.bytes, "\nREVISION: str | None = \"060db6");
+        (cases[i].taken ? has_not : has)(text.bytes, "\nMODEL: str | None = None\n");
+        kvat_buf_clear(&text);
+    }
+    json_decref(plan);
+}
+
 static void random_weights_are_said_to_be_random(void **state) {
     (void)state;
     json_t *plan = sample_plan(), *model = json_object_get(plan, "model");
@@ -121,6 +144,10 @@ static void random_weights_are_said_to_be_random(void **state) {
     json_object_set_new(model, "synthetic", json_true());
     put(&text, plan, NULL);
     has(text.bytes, "# Random weights were measured: give the folder");
+    kvat_buf_reset(&text);
+    put(&text, plan, &(kvat_snippet_target){.model_path = "/srv/random"});
+    has(text.bytes, "# Random weights were measured: give the folder");
+    has(text.bytes, "MODEL: str | None = \"/srv/random\"");
     kvat_buf_clear(&text);
     json_decref(plan);
 }
@@ -219,7 +246,7 @@ static void hostile_text_stays_inside_its_literal(void **state) {
     (void)state;
     json_t *plan = sample_plan(), *model = json_object_get(plan, "model");
     kvat_buf text = KVAT_BUF_INIT;
-    json_object_set_new(model, "name", json_string("hf:" SAMPLE_HOSTILE_TEXT "\"\"\"\\"));
+    json_object_set_new(model, "revision", json_string(SAMPLE_HOSTILE_TEXT "\"\"\"\\"));
     json_object_set_new(json_object_get(plan, "settings"), "sdpa_kernel",
                         json_string("\"}\nimport os #" SAMPLE_HOSTILE_TEXT));
     put(&text, plan, NULL);
@@ -227,7 +254,7 @@ static void hostile_text_stays_inside_its_literal(void **state) {
     has_not(text.bytes, "\nname|");
     has_not(text.bytes, "\xE2\x80\xAE");
     has_not(text.bytes, "\033");
-    has(text.bytes, "\\\"\\\"\\\"\\\\\"\nREVISION");
+    has(text.bytes, "\\\"\\\"\\\"\\\\\"\nTRUST_REMOTE_CODE");
     kvat_buf_clear(&text);
     json_decref(plan);
 }
@@ -255,6 +282,7 @@ int main(void) {
         cmocka_unit_test(a_format_of_another_engine_is_refused),
         cmocka_unit_test(the_plan_is_written_as_data),
         cmocka_unit_test(the_model_is_named_by_commit_or_path_or_asked_for),
+        cmocka_unit_test(only_a_name_of_the_hub_is_taken_for_one),
         cmocka_unit_test(random_weights_are_said_to_be_random),
         cmocka_unit_test(remote_code_only_where_the_plan_says_so_and_then_loudly),
         cmocka_unit_test(a_plan_with_a_model_of_the_wrong_type_is_refused),
