@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 
 tools=$(scripts/wheel.sh --tools)
 wheel=$(scripts/wheel.sh)
+transformers=$(engines/transformers/find-transformers.sh)
 venv=build/package-venv
 if [ "$(cat "$venv/.wheel" 2>/dev/null)" != "$wheel" ]; then
     rm -rf "$venv"
@@ -15,4 +16,4 @@ if [ "$(cat "$venv/.wheel" 2>/dev/null)" != "$wheel" ]; then
 fi
 # Nothing of a build may stand in for what the wheel has.
 unset KVAT_LIBEXEC_DIR KVAT_DATA_DIR KVAT_PYTHON PYTHONPATH LD_LIBRARY_PATH
-KVAT_WHEEL=$wheel KVAT_TOOLS=$tools "$venv/bin/python" -P -m pytest -q -rs -p no:cacheprovider "$@" tests/python_package
+KVAT_WHEEL=$wheel KVAT_TOOLS=$tools KVAT_TRANSFORMERS_PYTHON=$transformers "$venv/bin/python" -P -m pytest -q -rs -p no:cacheprovider "$@" tests/python_package

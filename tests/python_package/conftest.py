@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ from typing import Any
 import kvat
 import pytest
 from kvat import InstalledEngine, TuneConfig, TuneResult, TuningSearch
+from package_kit import ROOT, SURFACE
 
-ROOT = Path(__file__).resolve().parents[2]
-SURFACE = ROOT / "examples" / "surfaces" / "example.json"
 assert ROOT / "python" not in Path(kvat.__file__).parents, "the source tree is tested instead of the wheel"
 
 
@@ -42,15 +40,3 @@ def surface(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
-
-
-def wait_for_end(pid: int) -> None:
-    """Until a process that is no child of ours has ended; who collects it does not matter."""
-    for _ in range(3000):
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
-                return
-        except (FileNotFoundError, ProcessLookupError):
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"process {pid} goes on")

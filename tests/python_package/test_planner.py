@@ -9,8 +9,8 @@ from typing import Any
 
 import kvat
 import pytest
-from conftest import ROOT
 from kvat import BadDataError, KvatWarning, Plan, PlanBuilder, TuneResult, UsageError
+from package_kit import ROOT
 
 TRANSFORMERS: dict[str, Any] = json.loads((ROOT / "fuzz" / "corpus" / "plan" / "transformers.json").read_text())
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import kvat
 import pytest
-from conftest import SURFACE
 from kvat import InstalledEngine, TuneConfig, TuningSearch, UsageError
 from kvat._program import ask
 from kvat.core.profiles import create_custom_profile, get_profile, list_profiles
+from package_kit import SURFACE
 
 
 def test_built_in_profiles_are_the_programs() -> None:

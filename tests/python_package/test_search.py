@@ -13,8 +13,8 @@ from pathlib import Path
 
 import kvat
 import pytest
-from conftest import SURFACE, wait_for_end
 from kvat import InstalledEngine, Progress, TuneConfig, TuneResult, TuningSearch
+from package_kit import SURFACE, wait_for_end
 from toy_engine import RealEngine
 
 SIM = InstalledEngine("sim")
@@ -84,13 +84,14 @@ def test_every_part_of_a_request_reaches_the_program() -> None:
         SURFACE, profile="chat-agent", context_lengths=[512, 1024], output_lengths=[32], batch_sizes=[1],
         settings={"flash-attn": "on"}, sweep={"ubatch-size": [256, 512], "cache-type": None}, safe=True, allow_lossy=True,
         max_memory_bytes=1 << 40, time_budget_s=600.5, trials=20, trial_limit_s=60, runs=1, warmup=0, whole_outputs=True,
+        allow_network=True, trust_remote_code=True,
         delta=0.02, confidence=0.9, search="race", seed=3, world_seed=4,
         winners_dir="none", fresh=True, force=True, extra_arguments=["--quiet"],
     )  # fmt: skip
     plan = TuningSearch(config, SIM).run().plan.data
     words = plan["reproduce"]
     for word in ("--context=512,1024", "--set=flash-attn=on", "--sweep=ubatch-size=256,512", "--sweep=cache-type", "--safe",
-                 "--time=600500ms", "--search=race", "--world-seed=4", "--quiet", "--profile=chat-agent"):  # fmt: skip
+                 "--time=600500ms", "--search=race", "--world-seed=4", "--allow-network", "--quiet"):  # fmt: skip
         assert word in words
     assert plan["settings"]["flash-attn"] == "on"
     assert [cell["prompt_tokens"] for cell in plan["profile"]["cells"]] == [512, 1024]

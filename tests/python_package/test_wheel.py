@@ -11,8 +11,8 @@ from pathlib import Path
 import jsonschema
 import kvat
 import pytest
-from conftest import ROOT, SURFACE
 from kvat._program import PREFIX, ask
+from package_kit import ROOT, SURFACE
 
 WHEEL, TOOLS = os.environ["KVAT_WHEEL"], Path(os.environ["KVAT_TOOLS"])
 # Of libc and the compiler, as the wheel's platform tag promises them.

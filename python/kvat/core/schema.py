@@ -91,6 +91,8 @@ class TuneConfig:
     safe: bool = False  # only values that the engine calls stable
     allow_lossy: bool = False  # lossy values too; they never win and are marked unverified
     max_memory_bytes: int | None = None
+    allow_network: bool = False  # the engine may download the model
+    trust_remote_code: bool = False  # the engine may run code that comes with the model, and plan and reports then say so
 
     time_budget_s: float | None = None
     trials: int | None = None  # most runs of the search
@@ -142,6 +144,8 @@ class TuneConfig:
         flags = {
             "--safe": self.safe,
             "--allow-lossy": self.allow_lossy,
+            "--allow-network": self.allow_network,
+            "--trust-remote-code": self.trust_remote_code,
             "--whole-outputs": self.whole_outputs,
             "--fresh": self.fresh,
             "--force": self.force,
