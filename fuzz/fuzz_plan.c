@@ -29,7 +29,7 @@ static void resolve(const json_t *plan) {
 }
 
 static void write_snippets(const json_t *plan) {
-    static const char *const formats[] = {"llama-server", "preset", "compose", "k8s", "none"};
+    static const char *const formats[] = {"llama-server", "preset", "compose", "k8s", "python", "none"};
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         kvat_buf text = KVAT_BUF_INIT;
         kvat_error err = KVAT_ERROR_INIT;

@@ -5,16 +5,9 @@
 
 #include "llamacpp.h"
 
-/* What follows "<home>/" in the model's path, or NULL when it lies elsewhere. */
-static const char *below_home(const kvat_snippet_target *target) {
-    size_t n = target->home ? strlen(target->home) : 0;
-    bool below = n > 1 && target->model_path && strncmp(target->model_path, target->home, n) == 0;
-    return below && target->model_path[n] == '/' ? target->model_path + n + 1 : NULL;
-}
-
 /* ---- llama-server.sh ---- */
 static void put_model_choice(kvat_buf *out, const kvat_snippet_target *target) {
-    const char *below = below_home(target);
+    const char *below = kvat__below_home(target);
     kvat_buf_puts(out, "if [ -z \"${MODEL:-}\" ]; then\n");
     if (target->model_path) {
         kvat_buf_puts(out, below ? "    MODEL=$HOME/" : "    MODEL=");
@@ -126,7 +119,7 @@ static const char *model_of(const json_t *plan, const kvat_snippet_target *targe
 
 static kvat_status put_preset(kvat_buf *out, const json_t *plan, const kvat_snippet_target *target,
                               const kvat__settings *settings, kvat_error *err) {
-    bool hidden = below_home(target) != NULL;
+    bool hidden = kvat__below_home(target) != NULL;
     const char *model = hidden ? kvat__text_of(json_object_get(plan, "model"), "file") : model_of(plan, target);
 
     kvat__llamacpp_header(out, plan, target, ";", "A preset of llama-server's router");

@@ -45,6 +45,15 @@ static kvat_status check_named(kvat_json_at plan, const char *member, const char
     return status;
 }
 
+/* Where the model came from decides what a snippet loads and whether it runs foreign code. */
+static kvat_status check_model(kvat_json_at plan, kvat_error *err) {
+    const json_t *model = json_object_get(plan.object, "model"), *revision = json_object_get(model, "revision");
+    bool remote_code = false;
+    if (revision && !json_is_string(revision) && !json_is_null(revision))
+        return kvat_fail(err, KVAT_ERR_DATA, "model.revision: expected a string or null");
+    return kvat_json_get_bool(&remote_code, (kvat_json_at){model, "model"}, "remote_code", false, err);
+}
+
 /* An interval may be unknown (null members), but what is there is a number. */
 static kvat_status check_interval(kvat_json_at at, const char *member, kvat_error *err) {
     static const char *const parts[] = {"value", "low", "high"};
@@ -142,6 +151,7 @@ kvat_status kvat_plan_check(const json_t *plan, kvat_error *err) {
     if (status == KVAT_OK) status = check_decision(at, err);
     if (status == KVAT_OK) status = check_named(at, "engine", "engine", err);
     if (status == KVAT_OK) status = check_named(at, "model", "model", err);
+    if (status == KVAT_OK) status = check_model(at, err);
     if (status == KVAT_OK) status = check_named(at, "profile", "profile", err);
     if (status == KVAT_OK)
         status = kvat_json_get_int(&number, at, "context_tokens", 1, 2 * KVAT_PROFILE_MAX_TOKENS, true, err);

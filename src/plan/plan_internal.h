@@ -67,6 +67,14 @@ typedef struct kvat__format {
     kvat_status (*put)(kvat_buf *out, const json_t *plan, const kvat_snippet_target *target, kvat_error *err);
 } kvat__format;
 
-extern const kvat__format kvat__llamacpp_formats[]; /**< ends with a NULL name */
+/* Each ends with a NULL name. */
+extern const kvat__format kvat__llamacpp_formats[], kvat__transformers_formats[];
+
+/** Lines that say what a snippet is, each begun with `mark` ("#", ";"). `about_peak`, a remark on the peak memory, may
+ * be NULL. */
+void kvat__snippet_header(kvat_buf *out, const json_t *plan, const kvat_snippet_target *target, const char *mark,
+                          const char *what, const char *about_peak);
+/** What follows "<home>/" in the model's path, or NULL when it lies elsewhere. */
+const char *kvat__below_home(const kvat_snippet_target *target);
 
 #endif

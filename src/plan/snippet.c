@@ -22,6 +22,7 @@ static const engine_row rows[] = {
      {{"llama-server.sh", 0755}, {"llama-server-preset.ini", 0644}},
      2,
      {"llama-server", "preset", "compose", "k8s", NULL}},
+    {"transformers", kvat__transformers_formats, {{"optimized_config.py", 0755}}, 1, {"python", NULL}},
 };
 
 static const engine_row *row_of(const char *engine_name) {
@@ -57,8 +58,15 @@ static kvat_status unknown_format(const engine_row *row, const char *engine, con
     if (nearest >= 0)
         return kvat_fail(err, KVAT_ERR_USAGE, "unknown format \"%s\", did you mean \"%s\"?", format,
                          row->names[nearest]);
-    return kvat_fail(err, KVAT_ERR_USAGE, "unknown format \"%s\" for %s: expected llama-server, preset, compose or k8s",
-                     format, engine);
+    kvat_buf names = KVAT_BUF_INIT;
+    for (size_t i = 0; i < n; i++)
+        kvat_buf_printf(&names, "%s%s", i == 0 ? "" : i + 1 < n ? ", " : " or ", row->names[i]);
+    kvat_status status = kvat_buf_status(&names, err);
+    if (status == KVAT_OK)
+        status =
+            kvat_fail(err, KVAT_ERR_USAGE, "unknown format \"%s\" for %s: expected %s", format, engine, names.bytes);
+    kvat_buf_clear(&names);
+    return status;
 }
 
 kvat_status kvat_snippet_put(kvat_buf *out, const json_t *plan, const char *format, const kvat_snippet_target *target,

@@ -25,14 +25,17 @@ static void put_cell(kvat_buf *out, kvat_buf *text) {
 
 /* ---- top ---- */
 static void put_warnings(kvat_buf *out, const kvat__view *view) {
-    kvat_buf noise = KVAT_BUF_INIT;
-    kvat__say_noise(&noise, view);
-    if (*kvat__piece(out, &noise)) {
-        kvat_buf_puts(out, "> **Warning:** ");
-        kvat__put_piece(out, &noise, kvat_escape_markdown);
-        kvat_buf_puts(out, "\n\n");
+    kvat__sayer *const sayers[] = {kvat__say_remote_code, kvat__say_noise};
+    for (size_t i = 0; i < sizeof sayers / sizeof *sayers; i++) {
+        kvat_buf said = KVAT_BUF_INIT;
+        sayers[i](&said, view);
+        if (*kvat__piece(out, &said)) {
+            kvat_buf_puts(out, "> **Warning:** ");
+            kvat__put_piece(out, &said, kvat_escape_markdown);
+            kvat_buf_puts(out, "\n\n");
+        }
+        kvat_buf_clear(&said);
     }
-    kvat_buf_clear(&noise);
     for (size_t i = 0; i < view->outcome->n_warnings; i++) {
         kvat_buf_puts(out, "> **Warning:** ");
         put_text(out, view->outcome->warnings[i]);

@@ -95,8 +95,9 @@ void kvat__say_incumbent(kvat_buf *out, const kvat__view *view); /**< what becam
 void kvat__say_subject(kvat_buf *out, const kvat__view *view);   /**< engine · machine · model */
 void kvat__say_machine(kvat_buf *out, const kvat__view *view);
 void kvat__say_workload(kvat_buf *out, const kvat__view *view);
-void kvat__say_space(kvat_buf *out, const kvat__view *view);   /**< what is considered, what is left out */
-void kvat__say_noise(kvat_buf *out, const kvat__view *view);   /**< warning; nothing when not noisy */
+void kvat__say_space(kvat_buf *out, const kvat__view *view);       /**< what is considered, what is left out */
+void kvat__say_noise(kvat_buf *out, const kvat__view *view);       /**< warning; nothing when not noisy */
+void kvat__say_remote_code(kvat_buf *out, const kvat__view *view); /**< warning; nothing when none was run */
 void kvat__say_quality(kvat_buf *out, const kvat__view *view); /**< lossless or not, and what a lossy one would give */
 /** What "~" before a rate means; nothing when no rate has it. */
 void kvat__say_fitted(kvat_buf *out, const kvat__view *view);

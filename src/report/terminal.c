@@ -18,14 +18,18 @@ static kvat__terminal terminal_of(kvat_buf *out, const kvat_terminal_style *styl
 /* ---- warnings ---- */
 static void put_warnings(const kvat__terminal *term, const kvat__view *view) {
     const kvat_outcome *outcome = view->outcome;
+    kvat__sayer *const sayers[] = {kvat__say_remote_code, kvat__say_noise};
     kvat_buf text = KVAT_BUF_INIT;
-    kvat_buf_puts(&text, "Warning: ");
-    size_t before = text.length, n = outcome->n_warnings;
-    kvat__say_noise(&text, view);
-    bool noisy = strlen(kvat__piece(term->out, &text)) > before;
-    if (noisy) kvat__term_paragraph(term, KVAT__WARN, 0, 2, kvat__piece(term->out, &text));
-    n += noisy;
-    kvat_buf_clear(&text);
+    size_t n = outcome->n_warnings;
+    for (size_t i = 0; i < sizeof sayers / sizeof *sayers; i++) {
+        kvat_buf_puts(&text, "Warning: ");
+        size_t before = text.length;
+        sayers[i](&text, view);
+        bool said = strlen(kvat__piece(term->out, &text)) > before;
+        if (said) kvat__term_paragraph(term, KVAT__WARN, 0, 2, kvat__piece(term->out, &text));
+        n += said;
+        kvat_buf_clear(&text);
+    }
     for (size_t i = 0; i < outcome->n_warnings; i++) {
         kvat_buf_printf(&text, "Warning: %s", outcome->warnings[i]);
         kvat__term_paragraph(term, KVAT__WARN, 0, 2, kvat__piece(term->out, &text));

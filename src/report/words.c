@@ -202,6 +202,12 @@ void kvat__say_noise(kvat_buf *out, const kvat__view *view) {
     kvat_buf_puts(out, " % (limit 5 %), so small differences cannot be seen.");
 }
 
+void kvat__say_remote_code(kvat_buf *out, const kvat__view *view) {
+    if (json_is_true(json_object_get(view->outcome->model, "remote_code")))
+        kvat_buf_puts(out,
+                      "Code that comes with the model was run, because it was allowed; plan and snippet run it, too.");
+}
+
 void kvat__say_confidence(kvat_buf *out, const kvat__view *view) {
     const kvat_outcome *outcome = view->outcome;
     if (!view->winner || !view->best || outcome->p_good <= 0) return;

@@ -112,6 +112,38 @@ static void another_version_or_a_longer_context_advises_to_measure(void **state)
     json_decref(plan);
 }
 
+/* "Memory under X: dynamic cache and efficient attention", as far as that was measured to need less. */
+static void a_smaller_cache_of_another_kind_stands_in_for_lack_of_memory(void **state) {
+    (void)state;
+    for (int measured = 0; measured < 2; measured++) {
+        kvat_outcome *outcome = sample_outcome(SAMPLE_WINNER);
+        int64_t peak = outcome->entries[outcome->winner].peak_bytes;
+        free(outcome->peak_source);
+        outcome->peak_source = strdup(KVAT_PEAK_OF_DEVICES "CUDA allocator");
+        for (size_t i = 0; i < outcome->n_entries; i++) {
+            kvat_entry *entry = &outcome->entries[i];
+            bool small = measured && i > 2;
+            json_decref(entry->settings);
+            entry->settings = json_pack("{s:s, s:s}", "cache_implementation", small ? "dynamic" : "static",
+                                        "sdpa_kernel", small ? "efficient" : "flash");
+            entry->peak_bytes = small ? peak / 2 : peak;
+        }
+        json_t *plan = NULL;
+        assert_int_equal(kvat_plan_make(&plan, outcome, outcome->winner, NULL), KVAT_OK);
+        kvat_plan_conditions conditions = KVAT_PLAN_CONDITIONS_INIT;
+        const json_t *settings = NULL;
+        const char *advice = NULL;
+        conditions.free_device_memory_bytes = peak;
+        assert_int_equal(kvat_plan_resolve(&settings, NULL, &advice, plan, &conditions, NULL), KVAT_OK);
+        assert_string_equal(json_string_value(at(settings, "cache_implementation", NULL)),
+                            measured ? "dynamic" : "static");
+        assert_string_equal(json_string_value(at(settings, "sdpa_kernel", NULL)), measured ? "efficient" : "flash");
+        assert_int_equal(advice == NULL, measured);
+        json_decref(plan);
+        kvat_outcome_free(outcome);
+    }
+}
+
 static void a_peak_of_devices_is_held_against_their_memory_alone(void **state) {
     (void)state;
     kvat_outcome *outcome = sample_outcome(SAMPLE_WINNER);
@@ -329,6 +361,7 @@ int main(void) {
         cmocka_unit_test(too_little_memory_takes_the_best_that_fits),
         cmocka_unit_test(where_nothing_fits_that_is_said),
         cmocka_unit_test(another_version_or_a_longer_context_advises_to_measure),
+        cmocka_unit_test(a_smaller_cache_of_another_kind_stands_in_for_lack_of_memory),
         cmocka_unit_test(a_peak_of_devices_is_held_against_their_memory_alone),
         cmocka_unit_test(what_the_engine_does_not_offer_is_replaced),
         cmocka_unit_test(a_stand_in_that_is_not_offered_either_is_passed_over),

@@ -161,6 +161,11 @@ static void in_every_form(kvat_buf *forms, const kvat_outcome *outcome) {
 }
 enum { n_forms = 4 };
 
+static void expect(const kvat_buf *form, const char *there, const char *absent) {
+    if (there && !strstr(form->bytes, there)) fail_msg("lacks \"%s\":\n%s", there, form->bytes);
+    if (absent && strstr(form->bytes, absent)) fail_msg("has \"%s\":\n%s", absent, form->bytes);
+}
+
 static void warnings_stand_at_the_head(void **state) {
     (void)state;
     kvat_outcome *outcome = sample_outcome(SAMPLE_UNDECIDED);
@@ -173,6 +178,23 @@ static void warnings_stand_at_the_head(void **state) {
         kvat_buf_clear(&forms[i]);
     }
     kvat_outcome_free(outcome);
+}
+
+static void code_of_the_model_that_ran_is_told_at_the_head(void **state) {
+    (void)state;
+    for (int ran = 0; ran < 2; ran++) {
+        kvat_outcome *outcome = sample_outcome(SAMPLE_WINNER);
+        kvat_buf forms[n_forms] = {{0}};
+        json_object_set_new(outcome->model, "remote_code", json_boolean(ran));
+        in_every_form(forms, outcome);
+        for (size_t i = 0; i < n_forms; i++) {
+            const char *said = strstr(forms[i].bytes, "Code that comes with");
+            expect(&forms[i], ran ? "Code that comes with" : NULL, ran ? NULL : "Code that comes");
+            if (ran) assert_true(said < strstr(forms[i].bytes, "time to first token"));
+            kvat_buf_clear(&forms[i]);
+        }
+        kvat_outcome_free(outcome);
+    }
 }
 
 static void an_interval_that_says_nothing_is_no_number(void **state) {
@@ -198,11 +220,6 @@ static void an_interval_that_says_nothing_is_no_number(void **state) {
 }
 
 /* ---- what is advised ---- */
-static void expect(const kvat_buf *form, const char *there, const char *absent) {
-    if (there && !strstr(form->bytes, there)) fail_msg("lacks \"%s\":\n%s", there, form->bytes);
-    if (absent && strstr(form->bytes, absent)) fail_msg("has \"%s\":\n%s", absent, form->bytes);
-}
-
 static void advice_follows_the_cause(void **state) {
     (void)state;
     static const struct {
@@ -379,6 +396,7 @@ int main(void) {
         cmocka_unit_test(color_adds_only_sgr),
         cmocka_unit_test(markdown_matches),
         cmocka_unit_test(warnings_stand_at_the_head),
+        cmocka_unit_test(code_of_the_model_that_ran_is_told_at_the_head),
         cmocka_unit_test(an_interval_that_says_nothing_is_no_number),
         cmocka_unit_test(advice_follows_the_cause),
         cmocka_unit_test(a_budget_of_trials_is_raised_by_trials),

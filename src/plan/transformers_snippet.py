@@ -1,0 +1,422 @@
+"""Loads the model and generates with the settings measured, from a shell or imported:
+
+    python optimized_config.py "Once upon a time"
+
+    model, tokenizer = load()
+    output = generate(model, tokenizer("Once upon a time", return_tensors="pt"), max_new_tokens=64)
+
+What is in force where:
+- `load()` and `apply()` set device, data type (`load` only), attention, compilation and `model.generation_config`: its cache
+  and prefill chunks hold for plain `model.generate(…)` too, which makes a new cache for each call.
+- Kernel of the attention, threads, oneDNN and gradient mode belong to the process and not to a model, so that
+  `generation_config` cannot carry them. `generate()` of this file puts them in force for the call, threads and oneDNN each
+  for prefill and decode, and gives back what was there before; one call at a time.
+- `undo = apply(model)`, for a model that is loaded already, does all of that for plain `model.generate(…)` as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple, TypedDict
+from weakref import WeakKeyDictionary
+
+import torch
+import transformers
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import AutoModelForCausalLM, AutoTokenizer, CompileConfig, DynamicCache, QuantizedCache, StaticCache
+
+Settings = dict[str, str | int]
+
+
+class Rule(TypedDict, total=False):
+    when: dict[str, Any]  # one condition
+    use: Settings  # either these instead of SETTINGS,
+    because: str
+    advise: str  # or only a warning
+
+
+# <plan>
+MODEL: str | None = None
+REVISION: str | None = None
+TRUST_REMOTE_CODE = False
+CONTEXT_TOKENS = 4096
+SETTINGS: Settings = {"dtype": "float32"}
+RULES: list[Rule] = []
+# </plan>
+
+KERNELS = {
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+    "math": SDPBackend.MATH,
+}
+STATIC = ("static", "sliding_window", "offloaded_static")
+PACKAGES = {
+    "flash_attention_2": "flash_attn",
+    "flash_attention_3": "flash_attn_interface",
+    "quanto": "optimum.quanto",
+    "hqq": "hqq",
+}
+
+
+# ---- which settings: RULES against what is here ----
+
+
+class Conditions(NamedTuple):
+    """What is here; a rule about what is not known (None) does not hold. Memory in bytes, of all devices together."""
+
+    free_memory: int | None = None
+    free_device_memory: int | None = None
+    context_tokens: int | None = None
+    engine_version: str | None = None
+
+
+def resolve(here: Conditions) -> tuple[Settings, str | None]:
+    """Settings of the first rule that holds and can be followed, else the plan's own; and a warning, if there is one."""
+    use: Settings | None = None
+    advice: str | None = None
+    too_little = lost = False  # no measured settings fit into memory; those that do are not to be had
+    for rule in RULES:
+        if not _holds(rule["when"], here):
+            continue
+        memory = bool({"free_memory_below_bytes", "free_device_memory_below_bytes"} & set(rule["when"]))
+        if "use" not in rule:
+            if advice is None or (memory and not too_little):
+                advice = rule["advise"]
+            too_little |= memory
+        elif use is None:
+            if missing(rule["use"]):
+                lost |= memory
+            else:
+                use = rule["use"]
+    settings = SETTINGS if use is None else use
+    if absent := missing(settings):
+        advice = f"neither the plan's settings nor a measured stand-in can be had here ({absent}): measure again with kvat tune"
+    elif lost and not too_little:
+        advice = "what would fit into the free memory cannot be had here, and these settings may need more"
+    return settings, advice
+
+
+def _holds(when: Mapping[str, Any], here: Conditions) -> bool:
+    ((condition, limit),) = when.items()
+    if condition == "free_memory_below_bytes":
+        return here.free_memory is not None and here.free_memory < limit
+    if condition == "free_device_memory_below_bytes":
+        return here.free_device_memory is not None and here.free_device_memory < limit
+    if condition == "context_above_tokens":
+        return here.context_tokens is not None and here.context_tokens > limit
+    if condition == "unsupported":
+        return missing({**SETTINGS, **limit}, only=limit) is not None
+    return here.engine_version is not None and here.engine_version != limit
+
+
+def missing(settings: Settings, only: Mapping[str, Any] | None = None) -> str | None:
+    """The first setting (of `only`) that this machine or installation does not have, as "name value"; None: it has all."""
+    device, kernel = str(settings.get("device", "cpu")), str(settings.get("sdpa_kernel", "auto"))
+    attention, quantizer = str(settings.get("attn_implementation", "sdpa")), str(settings.get("cache_quantizer", "none"))
+    cache, mkldnn = str(settings.get("cache_implementation", "dynamic")), torch.backends.mkldnn.is_available()
+    has = {
+        "device": lambda: _has_device(device),
+        "attn_implementation": lambda: _installed(attention),
+        "sdpa_kernel": lambda: kernel == "auto" or _has_kernel(kernel, settings),
+        "cache_implementation": lambda: "offloaded" not in cache or torch.accelerator.is_available(),
+        "cache_quantizer": lambda: _installed(quantizer.partition("-")[0]),
+        "prefill_mkldnn": lambda: mkldnn or settings["prefill_mkldnn"] == "off",
+        "decode_mkldnn": lambda: mkldnn or settings["decode_mkldnn"] == "off",
+    }
+    for name in settings if only is None else only:
+        if name in has and not has[name]():
+            return f"{name} {settings[name]}"
+    return None
+
+
+def _installed(name: str) -> bool:
+    package = PACKAGES.get(name)
+    try:
+        return package is None or importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # not even the package it would be part of
+        return False
+
+
+def _has_device(device: str) -> bool:
+    kind, _, index = device.partition(":")
+    if kind == "cuda":
+        return torch.cuda.device_count() > int(index or 0)
+    if kind == "mps":
+        return torch.backends.mps.is_available()
+    return kind != "auto" or importlib.util.find_spec("accelerate") is not None
+
+
+def _has_kernel(kernel: str, settings: Settings) -> bool:
+    """Tried on a small attention: PyTorch raises where this kernel cannot be had."""
+    device, dtype = str(settings.get("device", "cpu")), getattr(torch, str(settings.get("dtype", "float32")))
+    try:
+        query = torch.ones(1, 2, 8, 64, dtype=dtype, device="cuda" if device == "auto" else device)
+        with torch.no_grad(), sdpa_kernel([KERNELS[kernel]]):
+            torch.nn.functional.scaled_dot_product_attention(query, query, query, is_causal=True)
+    except (RuntimeError, AssertionError):
+        return False
+    return True
+
+
+def conditions(context_tokens: int | None = None) -> Conditions:
+    """Of this process on this machine. What it holds already counts as free, because the plan's peaks are whole processes."""
+    device = str(SETTINGS.get("device", "cpu"))
+    device_memory = None
+    if device.startswith(("cuda", "auto")) and torch.cuda.is_available():
+        used = [torch.device(device).index or 0] if device != "auto" else range(torch.cuda.device_count())
+        device_memory = sum(torch.cuda.mem_get_info(i)[0] + torch.cuda.memory_reserved(i) for i in used)
+    return Conditions(_free_memory(), device_memory, context_tokens, transformers.__version__)
+
+
+def _free_memory() -> int | None:
+    """Of the host, in bytes, within the limit of the container if there is one (cgroup 2)."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    try:
+        free = _counts("/proc/meminfo")["MemAvailable:"] * 1024
+        with open("/proc/self/statm") as file:
+            held = int(file.read().split()[1]) * page
+    except (OSError, KeyError):
+        return os.sysconf("SC_AVPHYS_PAGES") * page if "SC_AVPHYS_PAGES" in os.sysconf_names else None
+    try:
+        group = "/sys/fs/cgroup/memory."
+        with open(group + "max") as most, open(group + "current") as now:
+            reclaimable = _counts(group + "stat")["inactive_file"]
+            free = min(free, int(most.read()) - int(now.read()) + reclaimable)
+    except (OSError, KeyError, ValueError):  # no such group, or "max": no limit
+        pass
+    return free + held
+
+
+def _counts(path: str) -> dict[str, int]:
+    with open(path) as file:
+        return {words[0]: int(words[1]) for words in (line.split() for line in file) if len(words) > 1}
+
+
+# ---- model and cache ----
+
+_settings: WeakKeyDictionary[torch.nn.Module, Settings] = WeakKeyDictionary()
+
+
+def settings_of(model: Any) -> Settings:
+    """What `load()` or `apply()` chose for this model."""
+    if model not in _settings:
+        raise ValueError("this model comes from elsewhere: call apply(model) first")
+    return _settings[model]
+
+
+def load(model: str | os.PathLike[str] | None = None, *, context_tokens: int | None = None) -> tuple[Any, Any]:
+    """Model and tokenizer, as measured or, where RULES say so, as measured second best.
+
+    `model` is a folder or a name on the hub; without it the variable MODEL of the environment, then that of the plan.
+    `context_tokens` is what will be needed, for the rules about it. Raises ValueError where there is no model to load or
+    its weights are not complete, OSError where it cannot be read.
+    """
+    source = os.fspath(model or os.environ.get("MODEL") or MODEL or "")
+    if not source:
+        raise ValueError("which model? Give its folder or name: load(FOLDER), --model FOLDER, or MODEL=FOLDER in the environment")
+    settings = _chosen(context_tokens)
+    device = str(settings.get("device", "cpu"))
+    pinned: dict[str, Any] = {"trust_remote_code": TRUST_REMOTE_CODE and source == MODEL}
+    if REVISION and source == MODEL:
+        pinned["revision"] = REVISION
+    if device == "auto":
+        pinned["device_map"] = "auto"
+    both: Any = AutoModelForCausalLM.from_pretrained(
+        source,
+        dtype=settings.get("dtype", "auto"),
+        attn_implementation=settings.get("attn_implementation", "sdpa"),
+        use_safetensors=True,
+        output_loading_info=True,
+        **pinned,
+    )
+    loaded, report = both
+    lacking = report["missing_keys"] if isinstance(report, Mapping) else report.missing_keys
+    if lacking:  # they would be random numbers
+        raise ValueError(f"{source}: the weights lack {sorted(lacking)[0]} and {len(lacking) - 1} more")
+    if device != "auto":
+        loaded.to(device)
+    pinned.pop("device_map", None)
+    _configure(loaded, settings)
+    return loaded, AutoTokenizer.from_pretrained(source, **pinned)
+
+
+def _chosen(context_tokens: int | None) -> Settings:
+    settings, advice = resolve(conditions(context_tokens))
+    if advice:
+        warnings.warn(f"kvat: {advice}", stacklevel=3)
+    return settings
+
+
+def _cache_config(settings: Settings) -> dict[str, Any]:
+    backend, _, bits = str(settings["cache_quantizer"]).partition("-")
+    axis = 1 if backend == "hqq" else 0
+    group = settings.get("cache_group_size", 64)
+    return {"backend": backend, "nbits": int(bits), "axis_key": axis, "axis_value": axis, "q_group_size": group}
+
+
+def new_cache(model: Any, tokens: int) -> Any:
+    """An empty cache as measured, for prompt and output of together `tokens`; never to be used for two conversations."""
+    settings, config = settings_of(model), model.config.get_text_config(decoder=True)
+    kind = str(settings.get("cache_implementation", "dynamic"))
+    if kind == "quantized":
+        return QuantizedCache(config=config, **_cache_config(settings))
+    if kind in STATIC:  # as long as measured, so that speed and memory are those of the plan
+        return StaticCache(config=config, max_cache_len=max(tokens, CONTEXT_TOKENS), offloading="offloaded" in kind)
+    return DynamicCache(config=config, offloading=kind == "offloaded")
+
+
+def _configure(model: Any, settings: Settings) -> Callable[[], None]:
+    """What belongs to the model. Returns what undoes it."""
+    kind = str(settings.get("cache_implementation", "dynamic"))
+    compilation = _compile_config(settings)
+    wanted = {
+        "cache_implementation": "static" if kind == "sliding_window" else None if kind == "dynamic" else kind,
+        "cache_config": _cache_config(settings) if kind == "quantized" else None,
+        "max_cache_len": CONTEXT_TOKENS if kind in STATIC else None,
+        "prefill_chunk_size": settings.get("prefill_chunk_size") or None,
+        "compile_config": compilation,  # for the decode, with static caches
+        "disable_compile": compilation is None,  # on GPUs Transformers would do it by itself
+    }
+    before = {name: getattr(model.generation_config, name, None) for name in wanted}
+    attention, longest = model.config._attn_implementation, vars(model).get("_previous_max_cache_length")
+    for name, value in wanted.items():
+        setattr(model.generation_config, name, value)
+    model.set_attn_implementation(settings.get("attn_implementation", "sdpa"))
+    _settings[model] = settings
+
+    def undo() -> None:
+        for name, value in before.items():
+            setattr(model.generation_config, name, value)
+        model.set_attn_implementation(attention)
+        _restore(model, "_previous_max_cache_length", longest)
+        _settings.pop(model, None)
+
+    return undo
+
+
+def _compile_config(settings: Settings) -> CompileConfig | None:
+    if settings.get("compile_mode", "none") == "none":
+        return None
+    config = CompileConfig(mode=str(settings["compile_mode"]))
+    config._compile_all_devices = True  # type: ignore[assignment]  # on CPUs too
+    return config
+
+
+def _restore(model: Any, name: str, before: Any) -> None:
+    """Gives an attribute of this one object back what it was; None: the class has it."""
+    vars(model).pop(name, None)
+    if before is not None:
+        vars(model)[name] = before
+
+
+# ---- generation ----
+
+
+def generate(model: Any, inputs: torch.Tensor | Mapping[str, torch.Tensor], max_new_tokens: int, **options: Any) -> Any:
+    """`model.generate` with every setting in force and a new cache.
+
+    `inputs` are token ids of shape (sequences, tokens), or what a tokenizer returns; `options` go on to `model.generate`.
+    PyTorch raises where the kernel cannot do what they ask for, as flash on GPUs with padded prompts, and takes no other.
+    """
+    tensors = dict(inputs) if isinstance(inputs, Mapping) else {"input_ids": inputs}
+    tensors = {name: tensor.to(model.device) for name, tensor in tensors.items()}
+    tokens = tensors["input_ids"].shape[1] + max_new_tokens
+    cache = {"past_key_values": new_cache(model, tokens), "cache_implementation": None, "max_cache_len": None}
+    if tokens > CONTEXT_TOKENS:
+        warnings.warn(f"kvat: {tokens} tokens are more than the {CONTEXT_TOKENS} that were measured", stacklevel=2)
+    with _in_force(model, tensors["input_ids"].shape[1]):
+        return type(model).generate(model, **tensors, max_new_tokens=max_new_tokens, **{**cache, **options})
+
+
+def apply(model: Any, *, context_tokens: int | None = None) -> Callable[[], None]:
+    """Puts every setting but device and data type in force for `model.generate` of a loaded model. Call the result to undo."""
+    settings = _chosen(context_tokens)
+    dtype = settings.get("dtype", "auto")
+    if dtype not in ("auto", str(model.dtype).removeprefix("torch.")):
+        warnings.warn(f"kvat: measured in {dtype}, but this model is in {model.dtype}", stacklevel=2)
+    original = vars(model).get("generate")
+    undo_model = _configure(model, settings)
+
+    @functools.wraps(model.generate)
+    def tuned(*args: Any, **kwargs: Any) -> Any:
+        prompts = [*args[:1], *(kwargs.get(name) for name in ("inputs", "input_ids", "inputs_embeds"))]
+        tokens = next((prompt.shape[1] for prompt in prompts if isinstance(prompt, torch.Tensor)), 1)
+        held = kwargs.get("past_key_values")
+        with _in_force(model, tokens - (int(held.get_seq_length()) if held is not None else 0)):
+            return (original or type(model).generate.__get__(model))(*args, **kwargs)
+
+    def undo() -> None:
+        _restore(model, "generate", original)
+        undo_model()
+
+    vars(model)["generate"] = tuned
+    return undo
+
+
+@contextmanager
+def _in_force(model: Any, prompt_tokens: int) -> Iterator[None]:
+    """Kernel, gradient mode, threads and oneDNN, all of them of the process: as they were when it ends."""
+    settings = settings_of(model)
+    kernel = str(settings.get("sdpa_kernel", "auto"))
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode() if settings.get("grad_mode") == "inference_mode" else torch.no_grad())
+        if kernel != "auto" and settings.get("attn_implementation", "sdpa") == "sdpa":
+            stack.enter_context(sdpa_kernel([KERNELS[kernel]]))
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        stack.callback(_set_mkldnn, bool(torch.backends.mkldnn.enabled))
+        stack.callback(_restore, model, "prepare_inputs_for_generation", vars(model).get("prepare_inputs_for_generation"))
+        vars(model)["prepare_inputs_for_generation"] = _switching(model.prepare_inputs_for_generation, settings, prompt_tokens)
+        yield
+
+
+def _set_mkldnn(on: bool) -> None:
+    torch.backends.mkldnn.enabled = on  # type: ignore[assignment]
+
+
+def _switching(prepare: Callable[..., Any], settings: Settings, prompt_tokens: int) -> Callable[..., Any]:
+    """`prepare`, which `generate` calls before each forward pass, and then threads and oneDNN of the phase that begins.
+
+    Passes that take in the prompt are the prefill, all later ones the decode.
+    """
+    left, phase = prompt_tokens, ""
+
+    @functools.wraps(prepare)
+    def switching(*args: Any, **kwargs: Any) -> Any:
+        nonlocal left, phase
+        prepared = prepare(*args, **kwargs)
+        before, phase = phase, "prefill" if left > 0 else "decode"
+        ids = prepared.get("input_ids")
+        left -= (prepared["inputs_embeds"] if ids is None else ids).shape[1]
+        if phase != before and f"{phase}_threads" in settings:
+            torch.set_num_threads(int(settings[f"{phase}_threads"]))
+        if phase != before and f"{phase}_mkldnn" in settings:
+            _set_mkldnn(settings[f"{phase}_mkldnn"] == "on")
+        return prepared
+
+    return switching
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Continues a prompt with the settings that kvat measured.")
+    parser.add_argument("prompt")
+    parser.add_argument("--model", help="folder or name on the hub (default: $MODEL, then the model that was measured)")
+    parser.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="default: %(default)s")
+    arguments = parser.parse_args()
+    try:
+        model, tokenizer = load(arguments.model)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    inputs = tokenizer(arguments.prompt, return_tensors="pt")
+    output = generate(model, inputs, arguments.max_new_tokens)
+    print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+
+
+if __name__ == "__main__":
+    main()
