@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
 #include "kvat/space.h"
+#include "tune_request.h"
 
 static const cli_example examples[] = {
     {"kvat engines", "which engines can be used here, and why others cannot"},
@@ -32,6 +32,12 @@ static const cli_option options[] = {
      .kind = CLI_ENGINES,
      .value = "NAME",
      .help = "only this engine, by name or path of a worker"},
+    {.id = CLI_ALLOW_NETWORK,
+     .name = "allow-network",
+     .help = "let the engine fetch the model from its hub (default: nothing leaves or enters the machine)"},
+    {.id = CLI_TRUST_REMOTE_CODE,
+     .name = "trust-remote-code",
+     .help = "let the engine run code that comes with the model: read it before"},
 };
 
 /* ---- asking ---- */
@@ -217,6 +223,7 @@ static kvat_status engines(cli_context *context, kvat_error *err) {
     const char *name = cli_text(context->args, CLI_ENGINE);
     listing l = {context, cli_text(context->args, CLI_MODEL), KVAT_BUF_INIT, json_array()};
     cli_signals_catch(context->cancel);
+    cli_permit(context->args);
     kvat_status status = name || l.model ? list_resolved(&l, name, err) : list_all(&l, err);
     if (status == KVAT_OK) status = cli_out_list(context->io, "kvat-engines/1", "engines", l.list, &l.text, err);
     if (status == KVAT_OK && l.model) cli_next_path(context->io, "tune", l.model, " --dry-run");

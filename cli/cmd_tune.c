@@ -32,8 +32,9 @@ static const char *const about[] = {
 };
 
 static const cli_topic arguments[] = {
-    {"MODEL", "a GGUF file, synthetic:ARCH[:type], a surface file, or what another engine takes as a model; the engine "
-              "follows from it"},
+    {"MODEL",
+     "a GGUF file, a folder or hub name of Transformers, synthetic:ARCH[:type], hf:synthetic:ARCH[:type], a surface "
+     "file, or what another engine takes as a model; the engine follows from it"},
     {NULL, NULL},
 };
 
@@ -47,6 +48,12 @@ static const cli_option options[] = {
      .value = "NAME",
      .group = "Model and workload",
      .help = "engine to use, by name or path of a worker (default: from the model)"},
+    {.id = CLI_ALLOW_NETWORK,
+     .name = "allow-network",
+     .help = "let the engine fetch the model from its hub (default: nothing leaves or enters the machine)"},
+    {.id = CLI_TRUST_REMOTE_CODE,
+     .name = "trust-remote-code",
+     .help = "let the engine run code that comes with the model: read it before"},
     {.id = CLI_PROFILE,
      .letter = 'p',
      .name = "profile",

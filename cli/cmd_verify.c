@@ -49,6 +49,12 @@ static const cli_option options[] = {
      .kind = CLI_ENGINES,
      .value = "NAME",
      .help = "engine to use, by name or path of a worker (default: the plan's)"},
+    {.id = CLI_ALLOW_NETWORK,
+     .name = "allow-network",
+     .help = "let the engine fetch the model from its hub (default: nothing leaves or enters the machine)"},
+    {.id = CLI_TRUST_REMOTE_CODE,
+     .name = "trust-remote-code",
+     .help = "let the engine run code that comes with the model: read it before"},
     {.id = CLI_PROMPTS,
      .name = "prompts",
      .kind = CLI_FILE,
@@ -144,9 +150,11 @@ static kvat_status take_launch(verifying *v, kvat_error *err) {
     return status;
 }
 
-static bool is_here(const char *model) {
+/** A model of a hub has a revision, and its engine knows where it is. */
+static bool is_here(const verifying *v, const char *model) {
     struct stat found;
-    return strchr(model, ':') || stat(model, &found) == 0;
+    bool of_hub = json_object_get(json_object_get(v->plan, "model"), "revision") != NULL;
+    return of_hub || strchr(model, ':') || stat(model, &found) == 0;
 }
 
 static kvat_status find_model(verifying *v, kvat_error *err) {
@@ -158,7 +166,7 @@ static kvat_status find_model(verifying *v, kvat_error *err) {
         return kvat_fail(err, KVAT_ERR_USAGE,
                          "MODEL is missing: the plan does not say which it was made for; see --help");
     v->request.model = v->recalled.request.model;
-    if (cli_has(args, CLI_ENGINE) || is_here(v->request.model)) return KVAT_OK;
+    if (cli_has(args, CLI_ENGINE) || is_here(v, v->request.model)) return KVAT_OK;
     return kvat_fail(err, KVAT_ERR_DATA,
                      "the plan was made for the model %s, which is not here: give its path after the plan",
                      v->request.model);
@@ -397,6 +405,7 @@ static kvat_status verify(cli_context *context, kvat_error *err) {
     kvat_events events = {cli_progress_event, &progress};
     cli_forbid_core();
     cli_signals_catch(context->cancel);
+    cli_permit(context->args);
     cli_progress_init(&progress, context->io);
     kvat_status status = prepare(&v, err);
     if (status == KVAT_OK) status = kvat_verify(&verification, &v.request, &events, context->cancel, err);

@@ -208,6 +208,13 @@ static kvat_status make_device(cli_tune_request *made, const cli_context *contex
     return status;
 }
 
+/* ---- permissions ---- */
+
+void cli_permit(const cli_args *args) {
+    if (cli_has(args, CLI_ALLOW_NETWORK)) setenv("KVAT_ALLOW_NETWORK", "1", 1);
+    if (cli_has(args, CLI_TRUST_REMOTE_CODE)) setenv("KVAT_TRUST_REMOTE_CODE", "1", 1);
+}
+
 /* ---- all of it ---- */
 
 static void take_plain_options(kvat_tune_request *request, const cli_args *args) {
@@ -250,6 +257,7 @@ kvat_status cli_tune_request_make(cli_tune_request *out, const cli_context *cont
     if (status == KVAT_OK) status = make_settings(out, args, err);
     if (status == KVAT_OK) status = cli_tune_request_launch(out, args, err);
     if (status == KVAT_OK) status = make_prompts(out, args, err);
+    cli_permit(args);
     if (status == KVAT_OK) status = make_device(out, context, err);
     return status;
 }

@@ -21,6 +21,9 @@ kvat_status cli_tune_request_recall(cli_tune_request *out, const cli_context *co
                                     kvat_error *err);
 /** Its --launch, split into words. */
 kvat_status cli_tune_request_launch(cli_tune_request *made, const cli_args *args, kvat_error *err);
+/** Tells workers, by their environment, what the command line allows: --allow-network, --trust-remote-code. What a
+ * stored command allowed does not count: a plan may come from anywhere. */
+void cli_permit(const cli_args *args);
 void cli_tune_request_clear(cli_tune_request *made);
 
 #endif

@@ -253,27 +253,50 @@ static kvat_status unknown_engine(kvat_engine *const *engines, const char *name,
     return status;
 }
 
-/** Pattern of the engine that answers to `model`, or NULL. `sim` answers to surfaces only, which its pattern says. */
-static const char *answering_pattern(const kvat_engine *engine, const char *model) {
-    for (char **pattern = engine->models; *pattern; pattern++)
-        if (fnmatch(*pattern, model, 0) == 0) return *pattern;
-    return NULL;
+/** Does the model match? A pattern "…/FILE" also takes a folder that holds FILE; "*" takes what may be a name of a hub:
+ * nothing that is here, and nothing that reads as a path. */
+static bool answers(const char *pattern, const char *model) {
+    const char *file = strrchr(pattern, '/');
+    struct stat info;
+    bool is_here = stat(model, &info) == 0;
+    if (strcmp(pattern, "*") == 0) return !is_here && !strchr("/.~", *model) && !strchr(model, ':');
+    if (fnmatch(pattern, model, 0) == 0) return true;
+    if (!file || !is_here || !S_ISDIR(info.st_mode)) return false;
+    char *path = kvat_path_join(model, file + 1);
+    bool held = path && fnmatch(pattern, path, 0) == 0 && access(path, F_OK) == 0;
+    free(path);
+    return held;
+}
+
+/** The longest pattern that the model matches, and of equal ones the first: it says most about the model. */
+static const char *best_pattern(size_t *index, kvat_engine *const *engines, const char *model) {
+    const char *best = NULL;
+    for (size_t i = 0; engines[i]; i++) {
+        for (char **pattern = engines[i]->models; *pattern; pattern++) {
+            if ((best && strlen(*pattern) <= strlen(best)) || !answers(*pattern, model)) continue;
+            best = *pattern;
+            *index = i;
+        }
+    }
+    return best;
 }
 
 static kvat_status resolve_by_model(size_t *index, kvat_buf *why, kvat_engine *const *engines, const char *model,
                                     kvat_error *err) {
-    for (size_t i = 0; engines[i]; i++) {
-        const char *pattern = answering_pattern(engines[i], model);
-        if (!pattern) continue;
-        *index = i;
-        kvat_buf_printf(why, "engine %s, because the model matches %s", engines[i]->title, pattern);
+    const char *pattern = best_pattern(index, engines, model);
+    struct stat info;
+    if (pattern && strcmp(pattern, "*") == 0) {
+        kvat_buf_printf(why, "engine %s, because the model is no file here", engines[*index]->title);
         return KVAT_OK;
     }
-    struct stat info;
+    if (pattern) {
+        kvat_buf_printf(why, "engine %s, because the model matches %s", engines[*index]->title, pattern);
+        return KVAT_OK;
+    }
     if (!strchr(model, ':') && stat(model, &info) != 0)
         return kvat_fail(err, KVAT_ERR_DATA,
-                         "no such model '%s': give the path of a GGUF file, synthetic:ARCH, or a "
-                         "surface (.json)",
+                         "no such model '%s': give the path of a GGUF file, a folder or hub name of Transformers, "
+                         "synthetic:ARCH, or a surface (.json)",
                          model);
     return kvat_fail(err, KVAT_ERR_ENGINE, "no engine answers to the model '%s': name one with --engine", model);
 }

@@ -1,0 +1,167 @@
+"""One model and one context: describing, loading, preparing; what is in force is read back and not assumed.
+
+Must not know of JSON or of what kvat decides. Times are nanoseconds of the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from . import attention, caches, loading, machine, sources, warm
+from .knobs import Facts, declare
+from .memory import Memory
+from .runs import Runner
+from .settings import Context, Request, Settings, refuse_rest, take_context, take_word
+from .sources import Source
+from .wire import Fault, one_line, out_of_order
+
+now = time.monotonic_ns
+PROBE_TOKENS = 8
+
+
+class Engine:
+    """Holds at most one model and one context. `check` raises where the request was cancelled; `progress` says a stage."""
+
+    def __init__(self, check: Callable[[], None], progress: Callable[[str], None]) -> None:
+        import torch
+
+        self.check, self.progress = check, progress
+        self.memory = Memory()
+        self.threads = torch.get_num_threads()  # PyTorch's own choice
+        self.source: Source | None = None
+        self.model: Any = None
+        self.device = "cpu"
+        self.warmed: set[str] = set()
+        self.runner: Runner | None = None
+        self.request = self.default_request()
+
+    def default_request(self) -> Request:
+        return Request(prefill_threads=self.threads, decode_threads=self.threads)
+
+    # ---- what there is ----
+
+    def facts(self, source: Source) -> Facts:
+        import torch
+
+        devices, missing = machine.devices()
+        on_gpu = devices[0] != "cpu"
+        kernels = attention.kernels_of(devices[0], source.dtype, attention.Heads(*sources.heads(source)))
+        found, why = attention.implementations(sources.model_class(source), on_gpu)
+        quantizers, why_not = machine.quantizers(on_gpu)
+        window = sources.window_tokens(source)
+        if window:
+            why_not = {"cache_implementation quantized": "Transformers refuses it for models with window layers"}
+        no_compiler = machine.can_compile()
+        if no_compiler:
+            missing["compile_mode"] = no_compiler
+        fixed = getattr(source.config, "quantization_config", None) is not None
+        if fixed:
+            missing["dtype other than the checkpoint's"] = "the checkpoint is quantized"
+        return Facts(
+            dtype=source.dtype, fixed_dtype=fixed, devices=tuple(devices), attention=tuple(found), kernels=kernels.works,
+            masked_kernels=kernels.masked, taken_kernel=kernels.taken, quantizers=() if window else tuple(quantizers),
+            threads=self.threads, window_tokens=window, mkldnn=bool(torch.backends.mkldnn.is_available()),
+            compiles=no_compiler is None, missing={**missing, **why, **dict(kernels.missing), **why_not},
+        )  # fmt: skip
+
+    def describe(self, name: str) -> dict[str, Any]:
+        source = sources.find(name)
+        facts = self.facts(source)
+        knobs, absent = declare(facts)
+        return {"model": sources.described(source), "devices": machine.described(list(facts.devices)), "knobs": knobs,
+                "absent": absent, "notes": sources.notes(source)}  # fmt: skip
+
+    # ---- model and context ----
+
+    def load(self, name: str, settings: Settings) -> dict[str, Any]:
+        source, rest = sources.find(name), dict(settings)
+        dtype = take_word(rest, "dtype", ("float32", "bfloat16", "float16"), source.dtype)
+        device = take_word(rest, "device", None, machine.devices()[0][0])
+        refuse_rest(rest, "a model")
+        device = "cuda:0" if device == "cuda" else device
+        self.release_model()
+        start = now()
+        model = loading.load(source, dtype, device)
+        self.source, self.model, self.device = source, model, loading.device_of(model, device)
+        taken = now() - start
+        effective = {"dtype": str(next(model.parameters()).dtype).removeprefix("torch."), "device": self.device}
+        return {"effective": effective, "load_ns": taken, "memory": {"model_bytes": loading.weight_bytes(model)}}
+
+    def prepare(self, settings: Settings, context_tokens: int, sequences: int) -> dict[str, Any]:
+        """`context_tokens` is what all sequences hold together."""
+        if self.model is None or self.source is None:
+            raise out_of_order("prepare before load")
+        self.release_context()
+        rest, request = dict(settings), self.default_request()
+        named = request.take(rest)
+        default = "sdpa" if getattr(type(self.model), "_supports_sdpa", False) else "eager"
+        context = take_context(rest, default, -(-context_tokens // max(1, sequences)), max(1, sequences))
+        limit = sources.context_limit(self.source.text_config)
+        if limit and context.capacity_tokens > limit:
+            raise Fault("unsupported", f"a context of {context.capacity_tokens} tokens is more than the model's {limit}")
+        self.check_device_of(context)
+        self.set_attention(context)
+        self.warm(context)
+        start = now()
+        runner = Runner(self.model, context, request, self.check)
+        effective, kv_bytes = self.in_force(runner)
+        if context.compiled:
+            self.progress("compile")
+            runner.compile()
+        self.runner, self.request = runner, request
+        memory = {"model_bytes": loading.weight_bytes(self.model), **({} if kv_bytes is None else {"kv_bytes": kv_bytes})}
+        effective |= {name: getattr(request, name) for name in named}
+        return {"effective": effective, "context_tokens": context_tokens, "prepare_ns": now() - start, "memory": memory}
+
+    def check_device_of(self, context: Context) -> None:
+        if "offloaded" in context.cache.implementation and not self.device.startswith(("cuda", "auto")):
+            raise Fault("unsupported", f"an {context.cache.implementation} cache: there is no GPU to offload from",
+                        knob="cache_implementation")  # fmt: skip
+
+    def warm(self, context: Context) -> None:
+        """The extension that quanto compiles for a kind of device when it is first used: once, and not in a measurement."""
+        kind = self.device.split(":")[0]
+        if context.cache.quantizer.startswith("quanto") and kind not in self.warmed:
+            self.progress("compile")
+            try:
+                warm.quanto("cuda" if kind in ("cuda", "auto") else kind)
+            except Exception as error:
+                raise Fault("unsupported", f"quanto does not work here: {one_line(error)}", knob="cache_quantizer") from error
+            self.warmed.add(kind)
+
+    def set_attention(self, context: Context) -> None:
+        try:
+            self.model.set_attn_implementation(context.attn_implementation)
+        except (ImportError, ValueError) as error:
+            raise Fault("unsupported", one_line(error), knob="attn_implementation") from error
+
+    def in_force(self, runner: Runner) -> tuple[Settings, int | None]:
+        """Read back by running a few tokens and watching which operators PyTorch calls; and what the full cache takes."""
+        context = runner.context
+        cache = runner.new_cache()
+        names = attention.operators(lambda: runner.probe(cache, PROBE_TOKENS))
+        effective: Settings = {"attn_implementation": self.source_attention(), "compile_mode": context.compile_mode}
+        ran = attention.kernels_in(names)
+        effective["sdpa_kernel"] = context.sdpa_kernel
+        if context.sdpa_kernel != "auto" and ran != [context.sdpa_kernel]:
+            effective["sdpa_kernel"] = "+".join(ran) or "none"
+        effective |= caches.in_force(cache, context.cache)
+        return effective, caches.full_bytes(cache, context.capacity_tokens)
+
+    def source_attention(self) -> str:
+        config = self.model.config.get_text_config(decoder=True)
+        return str(config._attn_implementation)
+
+    # ---- letting go ----
+
+    def release_context(self) -> None:
+        if self.runner is not None:
+            self.runner.forget()
+        self.runner = None
+
+    def release_model(self) -> None:
+        self.release_context()
+        self.model = self.source = None
+        self.memory.give_back()

@@ -1,0 +1,96 @@
+"""What this machine has: devices, packages, threads.
+
+Must not know of models. Reasons are words for the user.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from typing import Any
+
+
+def installed(package: str) -> bool:
+    """Whether a package can be imported, without importing it."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # of the package above it
+        return False
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def devices() -> tuple[list[str], dict[str, str]]:
+    """Values of the setting `device`, the default first, and why the others are not here."""
+    import torch
+
+    found: list[str] = []
+    missing: dict[str, str] = {}
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    found += [f"cuda:{index}" for index in range(gpus)]
+    if gpus == 0:
+        missing["device cuda"] = no_cuda()
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    else:
+        missing["device mps"] = "no Metal device here"
+    found.append("cpu")
+    if gpus < 2:
+        missing["device auto"] = "spreads a model over several CUDA devices, and here are not two"
+    elif not installed("accelerate"):
+        missing["device auto"] = "the package accelerate is not installed"
+    else:
+        found.append("auto")
+    return found, missing
+
+
+def no_cuda() -> str:
+    """Why there is no CUDA device."""
+    import torch
+
+    if torch.version.cuda is None:
+        return f"PyTorch {torch.__version__} is built without CUDA"
+    return "PyTorch finds no CUDA device (no GPU, no driver, or it is hidden by CUDA_VISIBLE_DEVICES)"
+
+
+def described(names: list[str]) -> list[dict[str, Any]]:
+    """Devices as `describe` lists them."""
+    import torch
+
+    result: list[dict[str, Any]] = []
+    for name in names:
+        if name.startswith("cuda:"):
+            about = torch.cuda.get_device_properties(int(name[5:]))
+            result.append({"name": name, "kind": "gpu", "memory_bytes": about.total_memory, "model": about.name})
+        elif name == "mps":
+            result.append({"name": name, "kind": "gpu", "memory_bytes": torch.mps.recommended_max_memory()})
+        elif name == "cpu":
+            pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            result.append({"name": name, "kind": "cpu", "memory_bytes": pages})
+    return result
+
+
+def quantizers(on_gpu: bool) -> tuple[list[str], dict[str, str]]:
+    """BACKEND-BITS of quantized caches, and why others are not here."""
+    found: list[str] = []
+    missing: dict[str, str] = {}
+    for backend, package, bits in (("quanto", "optimum.quanto", (4, 2)), ("hqq", "hqq", (8, 4, 2))):
+        if backend == "quanto" and on_gpu and installed(package) and not shutil.which("nvcc"):
+            missing["cache_quantizer quanto"] = "compiles an extension for the GPU, and there is no nvcc in PATH"
+        elif installed(package):
+            found += [f"{backend}-{each}" for each in bits]
+        else:
+            missing[f"cache_quantizer {backend}"] = f"the package {package.replace('.', '-')} is not installed"
+    return found, missing
+
+
+def can_compile() -> str | None:
+    """Why torch.compile cannot be used, None where it can."""
+    import torch
+
+    if torch.cuda.is_available():
+        return None if installed("triton") else "the package triton is not installed"
+    return None if any(shutil.which(name) for name in ("c++", "g++", "clang++")) else "no C++ compiler in PATH"

@@ -1,0 +1,281 @@
+"""Finds models: local folders, names in the Hugging Face cache, and `synthetic:` random weights; and refuses what cannot be used.
+
+Nothing is downloaded unless KVAT_ALLOW_NETWORK is 1; only safetensors are read; no code of a model is run unless
+KVAT_TRUST_REMOTE_CODE is 1. Must not know how a model is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import synthetic
+from .wire import Fault, one_line
+
+FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+
+
+def allowed(name: str) -> bool:
+    """Whether the user said yes to KVAT_ALLOW_NETWORK or KVAT_TRUST_REMOTE_CODE."""
+    return os.environ.get(name) == "1"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model found: its configuration, its folder, and what names it for good."""
+
+    name: str
+    config: Any
+    folder: Path
+    identity: str
+    revision: str | None = None  # of the hub
+    synthetic: bool = False
+    remote_code: bool = False
+
+    @property
+    def text_config(self) -> Any:
+        return self.config.get_text_config(decoder=True)
+
+    @property
+    def dtype(self) -> str:
+        """Of the checkpoint, as the configuration names it; float32 where it names none."""
+        dtype = getattr(self.config, "dtype", None) or getattr(self.text_config, "dtype", None)
+        return str(dtype).removeprefix("torch.") if dtype is not None else "float32"
+
+    @property
+    def has_tokenizer(self) -> bool:
+        return any((self.folder / name).is_file() for name in TOKENIZER_FILES)
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
+
+
+def bad(name: str, text: str) -> Fault:
+    return Fault("bad_model", f"{name}: {text}")
+
+
+# ---- the folder ----
+
+
+def _from_hub(name: str) -> Path:
+    """The snapshot of ORG/NAME[@REVISION] in the cache, fetched into it where that is allowed."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    repository, _, revision = name.partition("@")
+    wanted = FILES + (["*.py"] if allowed("KVAT_TRUST_REMOTE_CODE") else [])
+    offline = not allowed("KVAT_ALLOW_NETWORK")
+    try:
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted, local_files_only=offline))
+    except HFValidationError:
+        raise bad(name, "no such file or folder, and no name a model can have on the Hugging Face hub") from None
+    except LocalEntryNotFoundError as error:
+        if offline:
+            raise bad(name, "no such folder, and no such model in the Hugging Face cache; kvat stays offline unless it is told "
+                            f"--allow-network (or fetch it yourself: hf download {name.replace('@', ' --revision ')})") from None  # fmt: skip
+        raise bad(name, f"could not be fetched: {one_line(error)}") from error
+    except Exception as error:  # noqa: BLE001 - no such repository, no permission, no network: all of them mean no model
+        raise bad(name, f"could not be fetched: {one_line(error)}") from error
+
+
+def _find_folder(name: str) -> Path:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if path.is_file() and path.name == "config.json":
+        return path.resolve().parent
+    if path.exists():
+        raise bad(path.name, "a model of Transformers is a folder with config.json and safetensors, not a file")
+    if name.startswith(("/", "./", "../", "~")):
+        raise bad(name, "no such folder")
+    return _from_hub(name)
+
+
+# ---- checks ----
+
+
+def _check_weights(name: str, folder: Path) -> None:
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise bad(name, "model.safetensors.index.json cannot be read") from error
+        absent = sorted(str(shard) for shard in shards if not (folder / str(shard)).is_file())
+        if absent:
+            raise bad(name, f"{absent[0]} is missing ({len(absent)} of {len(shards)} files with weights)")
+    elif not any(folder.glob("*.safetensors")):
+        if any(path for pattern in PICKLES for path in folder.glob(pattern)):
+            raise bad(name, "its weights are pickles, which can hold code and are not read; convert them with "
+                            "model.save_pretrained(FOLDER, safe_serialization=True)")  # fmt: skip
+        raise bad(name, "no weights: there is no *.safetensors")
+
+
+def _configuration(name: str, folder: Path) -> tuple[Any, bool]:
+    """The configuration, and whether code that comes with the model will be run."""
+    import transformers
+
+    path = folder / "config.json"
+    try:
+        text = path.read_text(encoding="utf-8")
+        members = json.loads(text)
+    except FileNotFoundError:
+        raise bad(name, "there is no config.json; a model of Transformers is a folder that has one") from None
+    except (OSError, ValueError) as error:
+        raise bad(name, f"config.json cannot be read: {one_line(error)}") from error
+    if not isinstance(members, dict) or not members:
+        raise bad(name, "config.json holds no configuration")
+    kind = members.get("model_type")
+    known = isinstance(kind, str) and kind in transformers.CONFIG_MAPPING
+    own_code = bool(members.get("auto_map"))
+    trusted = allowed("KVAT_TRUST_REMOTE_CODE")
+    if not known and own_code and not trusted:
+        raise bad(name, "needs code that comes with it, which is not run unasked; read it, then allow it with --trust-remote-code")
+    if not known and not own_code:
+        what = f"model_type {kind!r}" if kind else "a model without model_type"
+        raise bad(name, f"{what} is unknown to Transformers {transformers.__version__}; a newer one may know it")
+    use_code = own_code and trusted
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=use_code, local_files_only=True)
+    except Exception as error:  # noqa: BLE001 - a configuration may be wrong in as many ways as there are models
+        raise bad(name, f"its configuration is refused: {one_line(error)}") from error
+    return config, use_code
+
+
+def model_class(source: Source) -> Any:
+    """The class that `from_pretrained` would take; None for one that comes with the model."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM._model_mapping.get(type(source.config), None)
+
+
+def _check_kind(source: Source) -> None:
+    config = source.text_config
+    if getattr(source.config, "is_encoder_decoder", False):
+        raise bad(source.name, "an encoder-decoder model; kvat tunes decoder-only language models")
+    if model_class(source) is None and not source.remote_code:
+        raise bad(source.name, f"a {source.config.model_type} model is no causal language model")
+    for member in ("num_hidden_layers", "num_attention_heads", "hidden_size", "vocab_size"):
+        value = getattr(config, member, None)
+        if not isinstance(value, int) or value < 1:
+            raise bad(source.name, f"its configuration has no {member}: a model without a KV cache, or a damaged one")
+
+
+def _identity(folder: Path) -> str:
+    """A hash of the configuration and of the weights' headers, sizes and times: reading gigabytes takes too long."""
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("config.json"), *folder.glob("*.safetensors"), *folder.glob("*.py")]):
+        stat = path.stat()
+        digest.update(f"{path.name}\0{stat.st_size}\0".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(1 << 20))
+        # A blob of the hub's cache is named by the hash of its content; elsewhere the time of its last change must do.
+        digest.update((path.resolve().name if path.is_symlink() else str(stat.st_mtime_ns)).encode())
+    return "sha256:" + digest.hexdigest()
+
+
+def find(model: str) -> Source:
+    """Raises `bad_model` in words for whatever cannot be loaded."""
+    name = model.removeprefix("hf:")
+    made = name.startswith("synthetic:")
+    if made:
+        name, folder = synthetic.folder_of(name.removeprefix("synthetic:"))
+    else:
+        folder = _find_folder(name)
+    hub = folder.parent.name == "snapshots"
+    shown = name if made or hub else folder.name
+    config, use_code = _configuration(shown, folder)
+    _check_weights(shown, folder)
+    source = Source(name=shown.partition("@")[0] if hub else shown, config=config, folder=folder, identity=_identity(folder),
+                    revision=folder.name if hub else None, synthetic=made, remote_code=use_code)  # fmt: skip
+    _check_kind(source)
+    return source
+
+
+# ---- facts ----
+
+
+def tokens(source: Source) -> tuple[int, int]:
+    """The range of ids without the special tokens at its ends: low ≤ id < high."""
+    config, vocabulary = source.text_config, source.text_config.vocab_size
+    special: set[int] = set()
+    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        value = getattr(config, key, None)
+        special |= {x for x in (value if isinstance(value, list) else [value]) if isinstance(x, int) and 0 <= x < vocabulary}
+    low = max((x + 1 for x in special if x < vocabulary // 2), default=0)
+    high = min((x for x in special if x >= vocabulary // 2), default=vocabulary)
+    return low, high
+
+
+def chat_template_sha256(source: Source) -> str | None:
+    path = source.folder / "chat_template.jinja"
+    try:
+        if path.is_file():
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+        text = json.loads((source.folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return hashlib.sha256(text.encode()).hexdigest() if isinstance(text, str) else None
+
+
+def heads(source: Source) -> tuple[int, int, int]:
+    """Query heads, heads of keys and values, and their size."""
+    config = source.text_config
+    query = config.num_attention_heads
+    return (query, getattr(config, "num_key_value_heads", None) or query,
+            getattr(config, "head_dim", None) or config.hidden_size // query)  # fmt: skip
+
+
+def described(source: Source) -> dict[str, Any]:
+    """`model` of the answer to `describe`."""
+    config = source.text_config
+    query, key_value, size = heads(source)
+    low, high = tokens(source)
+    model: dict[str, Any] = {
+        "name": source.name, "architecture": source.config.model_type, "format": "safetensors", "identity": source.identity,
+        "weight_type": source.dtype, "file": str(source.folder), "synthetic": source.synthetic, "layers": config.num_hidden_layers,
+        "heads": query, "kv_heads": key_value, "head_size": size, "window_tokens": window_tokens(source),
+        "training_context_tokens": context_limit(config) or 0, "weight_bytes": source.weight_bytes,
+        "vocabulary": config.vocab_size, "token_low": low, "token_high": high,
+        "chat_template_sha256": chat_template_sha256(source),
+    }  # fmt: skip
+    if source.revision:
+        model["revision"] = source.revision
+    if source.remote_code:
+        model["remote_code"] = True
+    return model
+
+
+def context_limit(config: Any) -> int | None:
+    """Positions the model has, None where it does not say."""
+    limit = getattr(config, "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else None
+
+
+def window_tokens(source: Source) -> int:
+    """The sliding window where some layer has one, else 0."""
+    config = source.text_config
+    kinds = getattr(config, "layer_types", None)
+    if kinds and not any("sliding" in kind or "chunked" in kind for kind in kinds):
+        return 0
+    window = getattr(config, "sliding_window", None) or getattr(config, "attention_chunk_size", None)
+    return int(window) if window and getattr(config, "use_sliding_window", True) else 0
+
+
+def notes(source: Source) -> list[str]:
+    """Sentences for the user."""
+    said = []
+    if source.remote_code:
+        said.append("Code that comes with this model is run, as --trust-remote-code allows")
+    if allowed("KVAT_ALLOW_NETWORK"):
+        said.append("Models may be fetched from the Hugging Face hub, as --allow-network allows")
+    if not source.has_tokenizer:
+        said.append("The model has no tokenizer: it is measured with token ids, and text cannot be given to it")
+    return said

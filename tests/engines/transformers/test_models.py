@@ -1,0 +1,257 @@
+"""Models: found, described, and refused in words that say what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from kit import CUDA, IDS, ready, tokens_of
+from kvat_transformers import loading, sources, synthetic
+from kvat_transformers.engine import Engine
+from kvat_transformers.wire import Fault
+from safetensors.torch import load_file, save_file
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model of one's own."""
+    _, made = synthetic.folder_of("qwen2-tiny")
+    return Path(shutil.copytree(made, tmp_path / "mine"))
+
+
+def edited(folder: Path, **members: Any) -> Path:
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) | members
+    path.write_text(json.dumps({name: value for name, value in config.items() if value is not None}))
+    return folder
+
+
+def refused(call: Any, *words: str) -> None:
+    """`call()` ends with bad_model and a sentence that has these words."""
+    with pytest.raises(Fault) as fault:
+        call()
+    assert fault.value.kind == "bad_model"
+    for word in words:
+        assert word in fault.value.detail, fault.value.detail
+    assert "\n" not in fault.value.detail and len(fault.value.detail) < 500
+
+
+def loads(model: str) -> Any:
+    return loading.load(sources.find(model), "float32", "cpu")
+
+
+# ---- what works ----
+
+
+def test_a_folder_is_found_by_absolute_and_relative_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    for name in (str(folder), "./mine", "mine", "hf:mine", f"hf:{folder}", "./mine/config.json"):
+        source = sources.find(name)
+        assert (source.name, source.folder, source.revision, source.synthetic) == ("mine", folder, None, False)
+
+
+def test_a_name_of_the_hub_comes_from_its_cache_with_its_revision(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, revision = tmp_path / "hub", "0123456789abcdef0123456789abcdef01234567"
+    place = cache / "models--some--thing"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(revision)
+    shutil.copytree(folder, place / "snapshots" / revision)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    for name in ("some/thing", "hf:some/thing", f"some/thing@{revision}"):
+        source = sources.find(name)
+        assert (source.name, source.revision) == ("some/thing", revision)
+        assert sources.described(source)["revision"] == revision
+
+
+def test_what_is_described_is_what_the_configuration_says() -> None:
+    model = sources.described(sources.find("hf:synthetic:mistral-tiny"))
+    expected = {"name": "synthetic:mistral-tiny", "architecture": "mistral", "layers": 2, "heads": 4, "kv_heads": 2, "head_size": 16,
+                "window_tokens": 128, "training_context_tokens": 4096, "vocabulary": 512, "synthetic": True, "weight_type": "float32",
+                "token_low": 2, "token_high": 512}  # fmt: skip
+    assert expected.items() <= model.items()
+    assert model["weight_bytes"] == sum(path.stat().st_size for path in Path(model["file"]).glob("*.safetensors"))
+
+
+@pytest.mark.parametrize(("shape", "bytes_", "limit"), [("gpt2", 124439808 * 4, 1024), ("qwen2.5-0.5b", 494032768 * 2, 32768),
+                                                       ("phi-1.5", 1418270720 * 2, 2048)])  # fmt: skip
+def test_shapes_of_real_models_have_their_published_sizes(shape: str, bytes_: int, limit: int) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    members = {name: value for name, value in synthetic.SHAPES[shape].items() if name not in ("model_type", "dtype")}
+    config = AutoConfig.for_model(synthetic.SHAPES[shape]["model_type"], **members)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    tied = {id(parameter): parameter.numel() for parameter in model.parameters()}
+    size = 2 if synthetic.SHAPES[shape]["dtype"] != "float32" else 4
+    assert sum(tied.values()) * size == bytes_
+    assert sources.context_limit(config) == limit
+
+
+def test_a_synthetic_model_is_made_once_and_can_be_of_any_type_and_shape(tmp_path: Path) -> None:
+    name, made = synthetic.folder_of("llama-tiny:bfloat16")
+    assert name == "synthetic:llama-tiny:bfloat16" and synthetic.folder_of("llama-tiny:bfloat16")[1] == made
+    assert sources.find("hf:synthetic:llama-tiny:bfloat16").dtype == "bfloat16"
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(synthetic.SHAPES["llama-tiny"] | {"num_hidden_layers": 1}))
+    source = sources.find(f"hf:synthetic:{path}")
+    assert source.text_config.num_hidden_layers == 1 and source.name == f"synthetic:{tmp_path.name}"
+    assert not list(made.parent.glob(".making-*"))
+
+
+def test_the_identity_changes_with_the_weights(folder: Path) -> None:
+    before = sources.find(str(folder)).identity
+    assert sources.find(str(folder)).identity == before
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"] += 1
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert sources.find(str(folder)).identity != before
+
+
+def test_a_type_is_loaded_anew_and_not_by_way_of_a_narrower_one(folder: Path) -> None:
+    engine = Engine(lambda: None, lambda _: None)
+    engine.load(str(folder), {"dtype": "bfloat16"})
+    engine.load(str(folder), {"dtype": "float32"})
+    stored = load_file(folder / "model.safetensors")["model.norm.weight"]
+    assert torch.equal(engine.model.model.norm.weight.cpu(), stored)
+
+
+def test_without_a_tokenizer_it_is_measured_all_the_same(folder: Path) -> None:
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    engine = Engine(lambda: None, lambda _: None)
+    notes = engine.describe(str(folder))["notes"]
+    assert any("no tokenizer" in note for note in notes)
+    engine.load(str(folder), {})
+    engine.prepare({}, 128, 1)
+    assert len(tokens_of(engine, IDS, 4)) == 4
+
+
+# ---- what is refused ----
+
+
+def test_a_name_that_is_nowhere_says_how_to_get_it() -> None:
+    refused(lambda: sources.find("some/model"), "some/model: no such folder", "--allow-network", "hf download some/model")
+    refused(lambda: sources.find("./nowhere"), "no such folder")
+    refused(lambda: sources.find("not a name"), "no name a model can have")
+
+
+def test_a_file_is_no_model(folder: Path) -> None:
+    refused(lambda: sources.find(str(folder / "model.safetensors")), "a folder with config.json")
+
+
+def test_a_folder_without_a_configuration(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    refused(lambda: sources.find(str(folder)), "mine: there is no config.json")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "{}", '"text"', '{"hidden_size": 3}'])
+def test_a_broken_configuration(folder: Path, text: str) -> None:
+    (folder / "config.json").write_text(text)
+    refused(lambda: sources.find(str(folder)), "mine: ")
+
+
+def test_a_model_type_that_is_unknown(folder: Path) -> None:
+    refused(lambda: sources.find(str(edited(folder, model_type="brand-new"))), "model_type 'brand-new' is unknown to Transformers 5")
+
+
+def test_code_that_comes_with_the_model_is_not_run_unasked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    auto = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
+    edited(folder, model_type="own-tiny", auto_map=auto, architectures=["OwnModel"])
+    (folder / "own.py").write_text(
+        "from transformers import Qwen2Config, Qwen2ForCausalLM\n"
+        "class OwnConfig(Qwen2Config):\n    model_type = 'own-tiny'\n"
+        "class OwnModel(Qwen2ForCausalLM):\n    config_class = OwnConfig\n"
+    )
+    refused(lambda: sources.find(str(folder)), "needs code that comes with it", "--trust-remote-code")
+    monkeypatch.setenv("KVAT_TRUST_REMOTE_CODE", "1")
+    monkeypatch.setenv("HF_MODULES_CACHE", str(folder.parent / "modules"))
+    engine = Engine(lambda: None, lambda _: None)
+    described = engine.describe(str(folder))
+    assert described["model"]["remote_code"] is True
+    assert any("--trust-remote-code" in note for note in described["notes"])
+    engine.load(str(folder), {})
+    engine.prepare({}, 128, 1)
+    assert len(tokens_of(engine, IDS, 4)) == 4
+
+
+@pytest.mark.parametrize("kind", ["t5", "vit", "bert-generation"])
+def test_models_that_are_no_language_models(folder: Path, kind: str) -> None:
+    (folder / "config.json").write_text(json.dumps({"model_type": kind}))
+    if kind == "bert-generation":  # a decoder it is
+        assert sources.find(str(folder)).name == "mine"
+    else:
+        refused(lambda: sources.find(str(folder)), "mine: ")
+
+
+def test_pickles_are_not_read(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    refused(lambda: sources.find(str(folder)), "pickles", "save_pretrained")
+
+
+def test_no_weights_at_all(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    refused(lambda: sources.find(str(folder)), "no weights")
+
+
+def test_a_shard_that_is_missing_is_named(folder: Path) -> None:
+    index = {"metadata": {}, "weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    refused(lambda: sources.find(str(folder)), "model-00002-of-00002.safetensors is missing (1 of 2")
+
+
+def test_a_checkpoint_without_a_tensor_is_not_filled_at_random(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("model.layers.1.mlp.up_proj.weight")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    refused(lambda: loads(str(folder)), "lacks model.layers.1.mlp.up_proj.weight")
+
+
+def test_a_checkpoint_of_another_shape(folder: Path) -> None:
+    refused(lambda: loads(str(edited(folder, hidden_size=96))), "mine: ")
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, 5000])
+def test_weights_that_are_cut_off(folder: Path, keep: int) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    refused(lambda: loads(str(folder)), "mine: cannot be loaded")
+
+
+@pytest.mark.parametrize(("name", "words"), [("nothing", "there are: gpt2"), ("gpt2-tiny:int3", "there are: float32"), ("", "there are")])
+def test_a_synthetic_model_there_is_not(name: str, words: str) -> None:
+    refused(lambda: sources.find(f"hf:synthetic:{name}"), words)
+
+
+# ---- settings that cannot be ----
+
+
+@pytest.mark.skipif(CUDA, reason="there is a GPU")
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "auto", "mps"])
+def test_a_device_that_is_not_here(device: str) -> None:
+    with pytest.raises(Fault) as fault:
+        Engine(lambda: None, lambda _: None).load("hf:synthetic:gpt2-tiny", {"device": device})
+    assert (fault.value.kind, fault.value.knob) == ("unsupported", "device") and device.split(":")[0] in fault.value.detail
+
+
+@pytest.mark.parametrize(("settings", "knob"), [
+    ({"cache_implementation": "quantized"}, "cache_quantizer"), ({"cache_quantizer": "hqq-4"}, "cache_quantizer"),
+    ({"attn_implementation": "eager", "sdpa_kernel": "math"}, "sdpa_kernel"), ({"compile_mode": "default"}, "compile_mode"),
+    ({"cache_implementation": "paged"}, "cache_implementation"), ({"cache_group_size": 0}, "cache_group_size"),
+    ({"prefill_threads": 0}, "prefill_threads"), ({"grad_mode": "grad"}, "grad_mode"), ({"no_such": 1}, "no_such"),
+])  # fmt: skip
+def test_settings_that_do_not_go_together_are_named(settings: dict[str, Any], knob: str) -> None:
+    with pytest.raises(Fault) as fault:
+        ready("llama-tiny", settings)
+    assert (fault.value.kind, fault.value.knob) == ("invalid_setting", knob)
+
+
+def test_a_context_beyond_the_models_is_unsupported() -> None:
+    with pytest.raises(Fault, match="1025 tokens is more than the model's 1024") as fault:
+        ready("gpt2-tiny", tokens=1025)
+    assert fault.value.kind == "unsupported"
+    ready("gpt2-tiny", tokens=1024, sequences=4)  # each of them

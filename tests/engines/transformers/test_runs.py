@@ -1,0 +1,176 @@
+"""What the worker runs: the tokens of `generate`, exactly as many as asked for, and the same again from a depth it comes back to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from kit import FAMILIES, IDS, generated, ready, tokens_of
+from kvat_transformers import caches, prompts
+from kvat_transformers.runs import Mark, TimedOut
+from kvat_transformers.wire import Fault
+
+CACHES = [
+    ("dynamic", "none"), ("static", "none"), ("quantized", "quanto-4"), ("quantized", "quanto-2"), ("quantized", "hqq-8"),
+    ("quantized", "hqq-4"), ("quantized", "hqq-2"),
+]  # fmt: skip
+
+
+def context_of(cache: str, quantizer: str) -> dict[str, Any]:
+    return {"cache_implementation": cache, "cache_quantizer": quantizer}
+
+
+def of_generate(cache: str, quantizer: str) -> dict[str, Any]:
+    if cache != "quantized":
+        return {"cache_implementation": cache}
+    backend, bits = quantizer.split("-")
+    axis = 1 if backend == "hqq" else 0
+    config = {"backend": backend, "nbits": int(bits), "axis_key": axis, "axis_value": axis, "q_group_size": 64}
+    return {"cache_implementation": cache, "cache_config": config}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(("cache", "quantizer"), CACHES)
+def test_tokens_are_those_of_generate(name: str, cache: str, quantizer: str) -> None:
+    if name == "mistral-tiny" and cache == "quantized":
+        with pytest.raises(Fault, match="full attention") as fault:
+            ready(name, context_of(cache, quantizer))
+        assert fault.value.kind == "unsupported" and fault.value.knob == "cache_implementation"
+        return
+    engine = ready(name, context_of(cache, quantizer))
+    assert tokens_of(engine, count=24) == generated(engine, count=24, **of_generate(cache, quantizer))
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_tokens_are_those_of_generate_in_every_type(attention: str, dtype: str) -> None:
+    engine = ready("llama-tiny", {"attn_implementation": attention}, dtype=dtype)
+    assert next(engine.model.parameters()).dtype == getattr(torch, dtype)
+    assert tokens_of(engine) == generated(engine)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(("cache", "quantizer"), CACHES)
+def test_bursts_and_marks_give_what_each_depth_gives_by_itself(name: str, cache: str, quantizer: str) -> None:
+    if name == "mistral-tiny" and cache == "quantized":
+        return
+    engine = ready(name, context_of(cache, quantizer))
+    marks = [Mark(32, 8, 2), Mark(96, 8, 3)]
+    measured = engine.runner.run(IDS, marks, 0)[1]
+    for mark, got in zip(marks, measured, strict=True):
+        alone = tokens_of(engine, IDS[: mark.prompt_tokens], mark.output_tokens)
+        assert [burst.tokens[0] for burst in got.bursts] == [alone] * mark.repeats
+        assert all(len(burst.token_ns) == mark.output_tokens for burst in got.bursts)
+        for burst in got.bursts:
+            assert all(a < b for a, b in zip(burst.token_ns, burst.token_ns[1:]))
+        assert got.ttft_ns > 0
+
+
+@pytest.mark.parametrize(("cache", "quantizer"), CACHES)
+def test_going_back_is_exact_to_the_bit(cache: str, quantizer: str) -> None:
+    engine = ready("llama-tiny", context_of(cache, quantizer))
+    runner = engine.runner
+    held = runner.new_cache()
+    with runner.phase("decode"):
+        first = runner.next_tokens(runner.batch(IDS), held)
+
+        def logits() -> list[torch.Tensor]:
+            tokens, seen = first, []
+            for _ in range(8):
+                seen.append(engine.model(tokens, past_key_values=held, use_cache=True).logits[:, -1].clone())
+                tokens = seen[-1].argmax(dim=-1, keepdim=True)
+            return seen
+
+        depth = caches.Depth(held, 8)
+        assert depth.possible and depth.tokens == len(IDS)
+        before = logits()
+        for _ in range(2):
+            depth.back()
+            assert int(held.get_seq_length()) == len(IDS)
+            assert all(torch.equal(a, b) for a, b in zip(before, logits(), strict=True))
+
+
+@pytest.mark.parametrize(("name", "cache", "quantizer", "count"),
+                         [("mistral-tiny", "dynamic", "none", 60), ("mistral-tiny", "static", "none", 60),
+                          ("llama-tiny", "quantized", "quanto-4", 140)])  # fmt: skip
+def test_where_going_back_would_cost_a_second_cache_there_is_one_burst(name: str, cache: str, quantizer: str, count: int) -> None:
+    engine = ready(name, context_of(cache, quantizer), tokens=256)
+    measured = engine.runner.run(IDS, [Mark(len(IDS), count, 3)], 0)[1][0]
+    assert len(measured.bursts) == 1
+    assert measured.bursts[0].tokens[0] == tokens_of(engine, count=count)
+
+
+@pytest.mark.parametrize("chunk", [1, 32, 90, 96, 1000])
+@pytest.mark.parametrize("name", ["gpt2-tiny", "mistral-tiny"])
+def test_a_prefill_in_chunks_sees_the_whole_prompt(name: str, chunk: int) -> None:
+    engine = ready(name)
+    whole = tokens_of(engine)
+    engine.runner.request.prefill_chunk_size = chunk
+    lengths = []
+    original = engine.runner.next_tokens
+
+    def noting(ids: Any, *rest: Any, **named: Any) -> Any:
+        lengths.append(ids.shape[1])
+        return original(ids, *rest, **named)
+
+    engine.runner.next_tokens = noting
+    assert tokens_of(engine) == whole
+    assert sum(lengths[: -(-96 // chunk)]) == 96 and max(lengths) == min(chunk, 96)
+
+
+@pytest.mark.parametrize("cache", ["dynamic", "static"])
+def test_a_batch_gives_each_sequence_the_same(cache: str) -> None:
+    alone = tokens_of(ready("llama-tiny", {"cache_implementation": cache}))
+    engine = ready("llama-tiny", {"cache_implementation": cache}, sequences=4)
+    burst = engine.runner.run(IDS, [Mark(96, 16)], 0)[1][0].bursts[0]
+    assert burst.tokens == [alone] * 4
+
+
+def test_output_length_is_forced_past_an_end_of_text() -> None:
+    engine = ready("llama-tiny")
+    ends = sorted(set(tokens_of(engine, count=60)))[:4]
+    for end in ends:  # whatever token ends a text, it is one of these
+        engine.model.generation_config.eos_token_id = end
+        assert len(tokens_of(engine, count=60)) == 60
+    engine.model.generation_config.eos_token_id = 1
+
+
+def test_prompts_are_those_of_every_worker() -> None:
+    assert prompts.split_mix(0)[1] == 0xE220A8397B1DCDAF  # of the published generator
+    state, expected = 7, []
+    for _ in range(4):
+        state, value = prompts.split_mix(state)
+        expected.append(256 + value % (151643 - 256))
+    assert prompts.token_ids({"seed": 7, "count": 4, "low": 256, "high": 151643}) == expected
+    assert prompts.token_ids({"ids": [3, 1]}) == [3, 1]
+
+
+def test_a_limit_ends_a_run() -> None:
+    with pytest.raises(TimedOut):
+        ready("gpt2-tiny").runner.run(IDS, [Mark(96, 32)], 1)
+
+
+@pytest.mark.parametrize("grad_mode", ["no_grad", "inference_mode"])
+def test_settings_of_a_request_are_read_back_from_pytorch(grad_mode: str) -> None:
+    expected = tokens_of(ready("gpt2-tiny"))
+    engine = ready("gpt2-tiny")
+    asked = {"prefill_threads": 2, "decode_threads": 1, "prefill_mkldnn": "on", "decode_mkldnn": "off", "grad_mode": grad_mode,
+             "prefill_chunk_size": 50}  # fmt: skip
+    assert set(engine.runner.request.take(dict(asked))) == set(asked)
+    assert tokens_of(engine) == expected
+    assert engine.runner.seen == asked
+
+
+def test_memory_of_a_cache_is_foreseen_exactly() -> None:
+    for name in ("gpt2-tiny", "llama-tiny", "mistral-tiny"):
+        for kind in ("dynamic", "static"):
+            engine = ready(name, {"cache_implementation": kind}, tokens=200)
+            foreseen = engine.prepare({"cache_implementation": kind}, 200, 1)["memory"]["kv_bytes"]
+            runner = engine.runner
+            cache = runner.new_cache()
+            with runner.phase("prefill"):
+                runner.prefill((IDS * 3)[:200], cache)
+            keys_and_values = sum(t.numel() * t.element_size() for layer in cache.layers for t in (layer.keys, layer.values))
+            assert foreseen == keys_and_values, (name, kind)
+            assert caches.held_bytes(cache) >= keys_and_values
