@@ -16,6 +16,7 @@ import random
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,6 @@ KERNELS: dict[str, Settings] = {
 GAINS: dict[str, Settings] = {
     "default": {},
     "flash, inference_mode": {"sdpa_kernel": "flash", "grad_mode": "inference_mode"},
-    "static": {"cache_implementation": "static"},
     "static, compiled": {"cache_implementation": "static", "compile_mode": "default"},
     "static, CUDA graphs": {"cache_implementation": "static", "compile_mode": "reduce-overhead"},
 }
@@ -63,33 +63,45 @@ class Side:
         return times[0] / 1e9, (output - 1) / ((times[-1] - times[0]) / 1e9) if output > 1 else float("nan")
 
 
-def open_side(stack: ExitStack, name: str, model: str, settings: Settings, prompt: int, output: int) -> Side | str:
+def open_side(name: str, model: str, settings: Settings, prompt: int, output: int) -> Side | str:
     """Loaded, prepared, warm; or why it cannot be had."""
-    worker = stack.enter_context(Worker(PROGRAM, {**os.environ, "KVAT_PYTHON": PYTHON}))
+    worker = Worker(PROGRAM, {**os.environ, "KVAT_PYTHON": PYTHON})
     try:
-        facts = worker.call("describe", model=model)["model"]
-        side = Side(name, worker, settings, facts)
+        side = Side(name, worker, settings, worker.call("describe", model=model)["model"])
         worker.call("load", model=model, settings={})
         start = time.monotonic()
         context = {key: value for key, value in settings.items() if key not in REQUEST}
         side.effective = worker.call("prepare", settings=context, context_tokens=prompt + output, sequences=1)["effective"]
         wrong = {key: side.effective.get(key) for key, value in context.items() if side.effective.get(key) != value}
         if wrong:
-            return f"not in force: {wrong}"
+            raise WorkerError(f"not in force: {wrong}")
         for seed in (101, 102):
             side.run(prompt, output, seed)
         side.prepare_s = time.monotonic() - start
         worker.call("resources", reset=True)
     except WorkerError as error:
+        worker.__exit__()
         return str(error)[:300]
     return side
+
+
+def open_all(stack: ExitStack, model: str, configs: dict[str, Settings], prompt: int, output: int) -> dict[str, Side | str]:
+    """At once: each compiles for itself. A synthetic model is made before, by the one that is asked first."""
+    with Worker(PROGRAM, {**os.environ, "KVAT_PYTHON": PYTHON}) as first:
+        first.call("describe", model=model)
+    with ThreadPoolExecutor(len(configs)) as pool:
+        opening = {name: pool.submit(open_side, name, model, each, prompt, output) for name, each in configs.items()}
+        found = {name: each.result() for name, each in opening.items()}
+    for side in found.values():
+        if isinstance(side, Side):
+            stack.push(side.worker)
+    return found
 
 
 def compare(model: str, configs: dict[str, Settings], base: str, prompt: int, output: int, rounds: int) -> dict[str, Any]:
     rng, absent, sides = random.Random(5), {}, []
     with ExitStack() as stack:
-        for name, settings in configs.items():
-            side = open_side(stack, name, model, settings, prompt, output)
+        for name, side in open_all(stack, model, configs, prompt, output).items():
             print(f"{model}, {name}: {side if isinstance(side, str) else f'ready in {side.prepare_s:.1f} s'}", flush=True)
             if isinstance(side, str):
                 absent[name] = side
@@ -139,10 +151,10 @@ def main() -> None:
 
     if what in ("kernels", "all"):
         for model, prompt in (("synthetic:phi-1.5", 1984), ("synthetic:llama-3.2-1b", 8192)):
-            keep("kernels", compare(model, KERNELS, "auto", prompt, 32, 8))
+            keep("kernels", compare(model, KERNELS, "auto", prompt, 16, 8))
     if what in ("gains", "all"):
         for model in MODELS:
-            keep("gains", compare(model, GAINS, "default", 512, 64, 10))
+            keep("gains", compare(model, GAINS, "default", 512, 64, 8))
 
 
 if __name__ == "__main__":
