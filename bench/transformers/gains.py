@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The Transformers worker on a GPU: kernels of the attention side by side, and what settings gain over the default.
+"""What settings of the Transformers worker gain over the default on a GPU.
 
 Each configuration has a worker of its own, so that nothing is compiled or allocated anew between runs, and configurations
 take turns in random order. Ratios are of runs of the same round; intervals are 95 % bootstrap intervals of the median.
 Needs a CUDA device, and in KVAT_PYTHON a Python with torch and transformers. Says "not run: no GPU" without one.
 
-    cuda.py kernels|gains|all FOLDER
+    gains.py FOLDER
 """
 
 from __future__ import annotations
@@ -30,10 +30,6 @@ PYTHON = os.environ.get("KVAT_PYTHON", sys.executable)
 Settings = dict[str, Any]
 REQUEST = ("grad_mode", "prefill_chunk_size")  # settings of request scope
 
-KERNELS: dict[str, Settings] = {
-    "auto": {}, "flash": {"sdpa_kernel": "flash"}, "efficient": {"sdpa_kernel": "efficient"}, "cudnn": {"sdpa_kernel": "cudnn"},
-    "math": {"sdpa_kernel": "math"}, "eager": {"attn_implementation": "eager"},
-}  # fmt: skip
 GAINS: dict[str, Settings] = {
     "default": {},
     "flash, inference_mode": {"sdpa_kernel": "flash", "grad_mode": "inference_mode"},
@@ -60,7 +56,7 @@ class Side:
     def run(self, prompt: int, output: int, seed: int) -> tuple[float, float]:
         request = {name: value for name, value in self.settings.items() if name in REQUEST}
         times = self.worker.run(prompt, output, self.facts["token_low"], self.facts["token_high"], seed, request)
-        return times[0] / 1e9, (output - 1) / ((times[-1] - times[0]) / 1e9) if output > 1 else float("nan")
+        return times[0] / 1e9, (output - 1) / ((times[-1] - times[0]) / 1e9)
 
 
 def open_side(name: str, model: str, settings: Settings, prompt: int, output: int) -> Side | str:
@@ -120,10 +116,9 @@ def compare(model: str, configs: dict[str, Settings], base: str, prompt: int, ou
     for side in sides:
         row = {"name": side.name, "settings": side.settings, "effective": side.effective, "prepare_s": side.prepare_s,
                "ttft_s": median_interval(side.ttft_s)[0], "peak_bytes": side.peak_bytes,
-               "ttft_ratio": median_interval([a / b for a, b in zip(side.ttft_s, reference.ttft_s, strict=True)])}  # fmt: skip
-        if output > 1:
-            row["tok_per_s"] = median_interval(side.tok_per_s)[0]
-            row["decode_ratio"] = median_interval([a / b for a, b in zip(side.tok_per_s, reference.tok_per_s, strict=True)])
+               "ttft_ratio": median_interval([a / b for a, b in zip(side.ttft_s, reference.ttft_s, strict=True)]),
+               "tok_per_s": median_interval(side.tok_per_s)[0],
+               "decode_ratio": median_interval([a / b for a, b in zip(side.tok_per_s, reference.tok_per_s, strict=True)])}  # fmt: skip
         rows.append(row)
         print(f"{model} {prompt}+{output}: {json.dumps(row)}", flush=True)
     return {"model": model, "prompt_tokens": prompt, "output_tokens": output, "rounds": rounds, "against": base, "rows": rows,
@@ -137,24 +132,14 @@ def gpu() -> str | None:
 
 
 def main() -> None:
-    what, folder = sys.argv[1], Path(sys.argv[2])
     device = gpu()
     if device is None:
         print("not run: no GPU")
         return
-    result: dict[str, Any] = {"gpu": device, "machine": machine(), "kernels": [], "gains": []}
-    path = folder / f"transformers_cuda_{what}.json"
-
-    def keep(kind: str, found: dict[str, Any]) -> None:
-        result[kind].append(found)
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-
-    if what in ("kernels", "all"):
-        for model, prompt in (("synthetic:phi-1.5", 1984), ("synthetic:llama-3.2-1b", 8192)):
-            keep("kernels", compare(model, KERNELS, "auto", prompt, 16, 8))
-    if what in ("gains", "all"):
-        for model in MODELS:
-            keep("gains", compare(model, GAINS, "default", 512, 64, 8))
+    result: dict[str, Any] = {"gpu": device, "machine": machine(), "gains": []}
+    for model in MODELS:
+        result["gains"].append(compare(model, GAINS, "default", 512, 64, 8))
+        (Path(sys.argv[1]) / "transformers_gains.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
