@@ -22,7 +22,8 @@ static const char *const about[] = {
     "the "
     "two strongest others that the plan recorded, as far as the time allows. It stays the best unless another is "
     "surely "
-    "better by more than delta; it must be surely better than the default.",
+    "better by more than delta; it must be surely better than the default. Of a plan that its run left undecided "
+    "only a no is firm.",
     "Says what is not as it was: engine, model, machine, prompts. Writes nothing, and leaves the plan as it is. Exits "
     "with 0 when it is still the best, 4 when it is not, 6 when that could not be told.",
     NULL,
@@ -374,18 +375,18 @@ static json_t *warnings_json(const kvat_verification *v) {
 static json_t *document(const kvat_verification *v, int exit_code) {
     json_t *pairings = json_array();
     for (size_t i = 0; i < v->n_pairings; i++) cli_json_append(&pairings, pairing_json(&v->pairings[i]));
-    return json_pack("{s:s, s:s, s:i, s:o, s:o, s:O, s:b, s:b, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, "
-                     "s:I, s:I, s:I, s:I}",
-                     "format", "kvat-verify/1", "answer", kvat_verify_word(v->answer), "exit_code", exit_code, "why",
-                     cli_json_text(v->why), "label", cli_json_text(v->label), "settings", v->settings, "is_default",
-                     (int)v->is_default, "lossy", (int)v->lossy, "delta", v->delta, "pairings", pairings, "decisive",
-                     v->decisive == SIZE_MAX ? json_null() : json_integer((json_int_t)v->decisive), "refused",
-                     cli_json_text(v->refused), "changes", changes_json(v), "warnings", warnings_json(v), "engine",
-                     cli_json_text(v->engine_name), "engine_version", cli_json_text(v->engine_version), "model",
-                     cli_json_text(v->model_name), "profile", cli_json_text(v->profile_name), "runs",
-                     (json_int_t)v->runs, "failed_runs", (json_int_t)v->failed_runs, "voided_runs",
-                     (json_int_t)v->voided_runs, "elapsed_ns", (json_int_t)v->elapsed_ns, "budget_ns",
-                     (json_int_t)v->budget_ns);
+    return json_pack(
+        "{s:s, s:s, s:i, s:o, s:o, s:O, s:b, s:b, s:b, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, "
+        "s:I, s:I, s:I, s:I}",
+        "format", "kvat-verify/1", "answer", kvat_verify_word(v->answer), "exit_code", exit_code, "why",
+        cli_json_text(v->why), "label", cli_json_text(v->label), "settings", v->settings, "is_default",
+        (int)v->is_default, "lossy", (int)v->lossy, "undecided", (int)v->undecided, "delta", v->delta, "pairings",
+        pairings, "decisive", v->decisive == SIZE_MAX ? json_null() : json_integer((json_int_t)v->decisive), "refused",
+        cli_json_text(v->refused), "changes", changes_json(v), "warnings", warnings_json(v), "engine",
+        cli_json_text(v->engine_name), "engine_version", cli_json_text(v->engine_version), "model",
+        cli_json_text(v->model_name), "profile", cli_json_text(v->profile_name), "runs", (json_int_t)v->runs,
+        "failed_runs", (json_int_t)v->failed_runs, "voided_runs", (json_int_t)v->voided_runs, "elapsed_ns",
+        (json_int_t)v->elapsed_ns, "budget_ns", (json_int_t)v->budget_ns);
 }
 
 /* ---- the command ---- */

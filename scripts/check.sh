@@ -55,6 +55,12 @@ if [ "${1:-}" != units ]; then
         KVAT_LLAMA_SERVER=$KVAT_LLAMA_PREFIX/bin/llama-server \
         "$python" -m pytest -q -rs -p no:cacheprovider --junitxml "$out/python.xml" tests/python tests/engines/report \
         </dev/null || failed=1
+    echo "check: PyTorch and Transformers"
+    KVAT_PYTHON=$(engines/transformers/find-transformers.sh)
+    # KVAT_PYTHON is for these tests alone: the others see an engine that is not installed.
+    KVAT_BUILD=$PWD/build/release KVAT=$PWD/build/release/bin/kvat \
+        "$KVAT_PYTHON" -m pytest -q -rs -p no:cacheprovider -W ignore --junitxml "$out/transformers.xml" \
+        tests/engines/transformers </dev/null || failed=1
     echo "check: command line again, sanitized"
     KVAT_BUILD=$PWD/build/dev KVAT=$PWD/build/dev/bin/kvat \
         "$python" -m pytest -q -rs -p no:cacheprovider --junitxml "$out/python-dev.xml" -m "not browser and not engine and not release" \

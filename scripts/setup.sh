@@ -7,7 +7,7 @@ declare -A groups=(
     [build]="gcc g++ cmake ninja-build pkg-config git ca-certificates python3 python3-pip
              libjansson-dev libuv1-dev libsqlite3-dev libhwloc-dev libsodium-dev libutf8proc-dev libpopt-dev
              liblapacke-dev liblapack-dev libblas-dev"
-    [test]="libcmocka-dev python3-pytest python3-jsonschema python3-yaml locales chromium"
+    [test]="libcmocka-dev python3-pytest python3-jsonschema python3-yaml python3-venv python3-dev locales chromium"
     [lint]="clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 cppcheck shellcheck"
 )
 

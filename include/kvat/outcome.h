@@ -166,6 +166,8 @@ KVAT_EXTERN size_t kvat_outcome_compared(const kvat_outcome *outcome);
 /** How many configurations `p_good` and `p_best` are about: those compared; of a search that learns what settings do,
  * those that may win and were not tried as well. */
 KVAT_EXTERN size_t kvat_outcome_considered(const kvat_outcome *outcome);
+/** The status that every failed measurement ended with; KVAT_TRIAL_OK when none failed or they differ. */
+KVAT_EXTERN kvat_trial_status kvat_outcome_only_failure(const kvat_outcome *outcome);
 /** The search compared configurations one by one (method "race"). */
 KVAT_EXTERN bool kvat_outcome_raced(const kvat_outcome *outcome);
 

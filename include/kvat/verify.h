@@ -71,6 +71,7 @@ typedef struct kvat_verification {
     json_t *settings; /**< the plan's, with the defaults of knobs that it does not know */
     bool is_default;  /**< they are what the engine does by itself */
     bool lossy;
+    bool undecided; /**< the run that made the plan was: it never said that they are the best, and "yes" is not said */
     double delta;
     kvat_verify_pairing pairings[1 + KVAT_VERIFY_RIVALS]; /**< in the order measured */
     size_t n_pairings;

@@ -109,7 +109,8 @@ static bool read_duration(int64_t *ns, const char *text) {
 kvat_status kvat_parse_duration(int64_t *ns, const char *text, kvat_error *err) {
     int64_t value = 0;
     if (!text || !read_duration(&value, text) || value <= 0)
-        return kvat_fail(err, KVAT_ERR_USAGE, "\"%s\" is no duration above zero; write for example 90s, 20m or 1h30m",
+        return kvat_fail(err, KVAT_ERR_USAGE,
+                         "\"%s\" is no duration from 1 ns to 292 years; write for example 90s, 20m or 1h30m",
                          text ? text : "");
     *ns = value;
     return KVAT_OK;
@@ -142,7 +143,7 @@ kvat_status kvat_parse_bytes(int64_t *bytes, const char *text, kvat_error *err) 
     int64_t value = 0;
     if (!text || !read_bytes(&value, text) || value <= 0)
         return kvat_fail(err, KVAT_ERR_USAGE,
-                         "\"%s\" is no size above zero; write for example 512M, 12GiB or 1.5G (binary units)",
+                         "\"%s\" is no size from 1 byte to 8 EiB; write for example 512M, 12GiB or 1.5G (binary units)",
                          text ? text : "");
     *bytes = value;
     return KVAT_OK;

@@ -56,6 +56,18 @@ size_t kvat_outcome_considered(const kvat_outcome *outcome) {
     return count(outcome, !kvat_outcome_raced(outcome));
 }
 
+kvat_trial_status kvat_outcome_only_failure(const kvat_outcome *outcome) {
+    kvat_trial_status only = KVAT_TRIAL_OK;
+    for (size_t i = 0; i < outcome->n_entries; i++)
+        for (int status = 0; status < KVAT_TRIAL_STATUS_COUNT; status++) {
+            if (status == KVAT_TRIAL_OK || status == KVAT_TRIAL_VOIDED) continue;
+            if (outcome->entries[i].failures_by_status[status] == 0 || only == (kvat_trial_status)status) continue;
+            if (only != KVAT_TRIAL_OK) return KVAT_TRIAL_OK;
+            only = (kvat_trial_status)status;
+        }
+    return only;
+}
+
 bool kvat_outcome_raced(const kvat_outcome *outcome) {
     const char *method = json_string_value(json_object_get(outcome->request, "search"));
     return method && strcmp(method, "race") == 0;

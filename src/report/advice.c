@@ -1,5 +1,6 @@
 /* What to do next, and what the answer does not cover, as plain sentences.
  * Must not know any sink: nothing is escaped here. */
+#include <math.h>
 #include <string.h>
 
 #include "report_internal.h"
@@ -49,6 +50,19 @@ void kvat__say_again(kvat_buf *out, const kvat__view *view) {
     if (!has_option(argv, "--fresh")) kvat_buf_puts(out, " --fresh");
 }
 
+/* Nothing worked: what would let it, as far as one cause explains it all. */
+static void say_smaller(kvat_buf *out, const kvat_outcome *outcome) {
+    const json_t *argv = json_object_get(outcome->request, "argv");
+    const kvat_trial_status why = kvat_outcome_only_failure(outcome);
+    const char *option = why == KVAT_TRIAL_TIMEOUT    ? "--trial-limit"
+                         : why == KVAT_TRIAL_OOM_HOST ? "--max-memory"
+                                                      : NULL;
+    if (option && has_option(argv, option))
+        kvat_buf_printf(out, "Next: the same command with a larger %s", option);
+    else
+        kvat_buf_puts(out, "Next: kvat tune with a smaller --context or model");
+}
+
 void kvat__say_next(kvat_buf *out, const kvat__view *view) {
     const kvat_outcome *outcome = view->outcome;
     switch (kvat__advice_of(view)) {
@@ -56,7 +70,7 @@ void kvat__say_next(kvat_buf *out, const kvat__view *view) {
     case KVAT__APPLY_LOSSY:
         break;
     case KVAT__SMALLER:
-        kvat_buf_puts(out, "Next: kvat tune with a smaller --context or model");
+        say_smaller(out, outcome);
         break;
     case KVAT__CALMER:
         kvat_buf_puts(out, "Next: try again when the machine is calmer: ");
@@ -94,12 +108,32 @@ void kvat__say_unmeasured_default(kvat_buf *out, const kvat__view *view) {
     kvat_buf_putc(out, '.');
 }
 
+/* Of `part` of the confirmation the change that the medians show is far from what the pairs show: two percent outside
+ * of its interval. Runs of the winner and of the default then fell into different times of the machine. */
+static bool medians_disagree(kvat_interval part, double winner, double reference) {
+    const double ln = log(winner / reference), margin = 0.02;
+    return isfinite(ln) && isfinite(part.low) && isfinite(part.high) &&
+           (ln < part.low - margin || ln > part.high + margin);
+}
+
+static bool machine_moved(const kvat__view *view) {
+    const kvat_interval *part = view->outcome->confirmation.part;
+    const kvat_entry *winner = view->winner, *reference = view->fallback;
+    return medians_disagree(part[0], winner->ttft_s, reference->ttft_s) ||
+           medians_disagree(part[1], winner->decode_tok_per_s, reference->decode_tok_per_s) ||
+           medians_disagree(part[2], (double)winner->peak_bytes, (double)reference->peak_bytes);
+}
+
 /* Both stand in one row, and do not come from the same runs in the same way. */
 void kvat__say_basis(kvat_buf *out, const kvat__view *view) {
     if (!view->confirmed || !view->fallback) return;
     const kvat_confirm_answer *answer = &view->outcome->confirmation;
     kvat_buf_printf(out, "Figures are medians of all runs; changes are of the %zu fresh pairs %s.", answer->pairs,
                     answer->joined ? "joined with the search" : "alone");
+    if (machine_moved(view))
+        kvat_buf_puts(out,
+                      " The machine changed during the run, so that the medians are of different times: believe the "
+                      "changes.");
 }
 
 static double worst_noise(const kvat__view *view) {

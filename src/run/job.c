@@ -483,7 +483,11 @@ kvat_status kvat__job_from_request(kvat__job **out, const kvat_tune_request *req
 /* ---- from the store ---- */
 
 static kvat_status parse(json_t **out, const char *text, const char *what, kvat_error *err) {
-    return kvat_json_parse(out, text ? text : "", text ? strlen(text) : 0, what, err);
+    kvat_error why = KVAT_ERROR_INIT;
+    kvat_status status = kvat_json_parse(out, text ? text : "", text ? strlen(text) : 0, what, &why);
+    if (status == KVAT_OK) return status;
+    return kvat_fail(err, status, "the store is damaged: %s; measure again with --fresh, or into another folder",
+                     why.message);
 }
 
 /** Members that everything after takes for granted: a document without them was not written by kvat. */

@@ -97,6 +97,10 @@ static void put_infeasible(kvat_buf *why, const kvat_outcome *o) {
         kvat_buf_printf(why, "none of %zu configurations worked", may_win);
     else
         kvat_buf_printf(why, "none of the %zu configurations that may win worked", may_win);
+    if (kvat_outcome_only_failure(o) == KVAT_TRIAL_TIMEOUT)
+        kvat_buf_puts(why, ": every run was stopped at its time limit (see --trial-limit)");
+    else if (kvat_outcome_only_failure(o) == KVAT_TRIAL_OOM_HOST)
+        kvat_buf_puts(why, ": every run lacked memory of the host");
 }
 
 /** Not everything was seen: how far it came. */

@@ -75,12 +75,22 @@ kvat_trial_status kvat__status_of_call(const kvat_call *call) {
 }
 
 /** A call without which there is no run: everything but success is an error. */
+static bool is_out_of_limit(const kvat__session *s, const kvat_call *call) {
+    return call->outcome == KVAT_CALL_DIED && call->death.kind == KVAT_DEATH_OOM && s->options.memory_limit_bytes > 0;
+}
+
 static kvat_status call_or_fail(json_t **result, kvat__session *s, const char *method, json_t *params,
                                 int64_t deadline_ns, kvat_error *err) {
     kvat_call call = {0};
     kvat_status status = kvat__session_call(&call, s, method, params, deadline_ns, err);
     if (status == KVAT_OK && call.outcome == KVAT_CALL_OK) {
         *result = json_incref(call.result);
+    } else if (status == KVAT_OK && is_out_of_limit(s, &call)) {
+        kvat_buf limit = KVAT_BUF_INIT;
+        kvat_put_bytes(&limit, s->options.memory_limit_bytes);
+        status = kvat_fail(err, KVAT_ERR_ENGINE, "%s: %s failed: %s; --max-memory allows it %s",
+                           s->options.engine->name, method, call.detail, limit.bytes ? limit.bytes : "too little");
+        kvat_buf_clear(&limit);
     } else if (status == KVAT_OK) {
         bool model = call.outcome == KVAT_CALL_FAULT && call.fault.kind == KVAT_FAULT_BAD_MODEL;
         status =

@@ -423,6 +423,7 @@ static kvat_status fill_facts(verifying *t, kvat_error *err) {
     const char *label = member(plan, "label");
     kvat_verification *v = t->v;
     v->virtual_clock = t->job->virtual_clock;
+    v->undecided = kvat_plan_undecided(plan) != NULL;
     v->budget_ns = kvat__verify_budget_ns(t->request);
     v->delta = t->request->delta > 0                                   ? t->request->delta
                : json_is_number(delta) && json_number_value(delta) > 0 ? json_number_value(delta)

@@ -64,7 +64,10 @@ static void put_noise(kvat_buf *why, const kvat_verify_pairing *pairing) {
 }
 
 static void put_undecided(kvat_buf *why, const kvat_verify_pairing *pairing) {
-    if (pairing->answer.pairs == 0)
+    if (failed(pairing, 1))
+        kvat_buf_printf(why, "what it could be compared with fails here: %s",
+                        pairing->failure ? pairing->failure : pairing->label);
+    else if (pairing->answer.pairs == 0)
         kvat_buf_printf(why, "there is no clean pair against %s", pairing->label);
     else {
         put_pairs(why, pairing->answer.pairs);
@@ -73,16 +76,16 @@ static void put_undecided(kvat_buf *why, const kvat_verify_pairing *pairing) {
     put_noise(why, pairing);
 }
 
-/** Rivals that were compared to the end. */
-static size_t count_compared(const kvat_verification *v) {
+/** Rivals that were compared to the end, in pairs or also by failing. */
+static size_t count_compared(const kvat_verification *v, bool in_pairs) {
     size_t n = 0;
     for (size_t i = 0; i < v->n_pairings; i++)
-        n += v->pairings[i].rival && (v->pairings[i].answer.pairs >= 2 || beats(&v->pairings[i]));
+        n += v->pairings[i].rival && (v->pairings[i].answer.pairs >= 2 || (!in_pairs && beats(&v->pairings[i])));
     return n;
 }
 
 static void put_rivals(kvat_buf *why, const kvat_verification *v) {
-    size_t compared = count_compared(v);
+    size_t compared = count_compared(v, false);
     if (compared == 0 && v->rivals > 0)
         kvat_buf_puts(why, "; there was no time for the plan's other configurations (see --time)");
     if (compared == 0) return;
@@ -122,7 +125,15 @@ static const kvat_verify_pairing *find_open(const kvat_verification *v, bool *no
     if (v->n_pairings == 0) return NULL;
     const kvat_verify_pairing *first = &v->pairings[0];
     if (!first->rival) return beats(first) ? NULL : first;
-    return count_compared(v) > 0 ? NULL : first;
+    return count_compared(v, true) > 0 ? NULL : first;
+}
+
+/** A run that did not decide named these settings for now; that they hold their own here does not make them the best.
+ */
+static void put_never_decided(kvat_buf *why, const kvat_verification *v) {
+    kvat_buf_puts(
+        why, "the run that made the plan did not decide that it is the best, and kvat tune has to; as it stands, ");
+    put_yes(why, v);
 }
 
 static void judge(kvat_verification *v, kvat_buf *why) {
@@ -138,12 +149,14 @@ static void judge(kvat_verification *v, kvat_buf *why) {
         return;
     }
     const kvat_verify_pairing *open = find_open(v, &nothing);
-    v->answer = nothing || open ? KVAT_VERIFY_UNDECIDED : KVAT_VERIFY_YES;
+    v->answer = nothing || open || v->undecided ? KVAT_VERIFY_UNDECIDED : KVAT_VERIFY_YES;
     if (nothing)
         kvat_buf_puts(why,
                       "it is what the engine does by itself here, and the plan records nothing to compare it with");
     else if (open)
         put_undecided(why, open);
+    else if (v->undecided)
+        put_never_decided(why, v);
     else
         put_yes(why, v);
 }

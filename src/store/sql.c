@@ -60,10 +60,11 @@ kvat_status kvat__sql_fail(const kvat_store *store, int rc, const char *doing, k
 }
 
 kvat_status kvat__fail_damaged(const kvat_store *store, const char *doing, const char *detail, kvat_error *err) {
+    /* SQLite quotes a damaged schema, line breaks and all */
     return kvat_fail(err, KVAT_ERR_DATA,
-                     "%s: cannot %s: the store is damaged (%s); move it away to start anew, or save what is readable "
+                     "%s: cannot %s: the store is damaged (%.*s); move it away to start anew, or save what is readable "
                      "with: sqlite3 OLD.db .recover | sqlite3 NEW.db",
-                     store->path, doing, detail);
+                     store->path, doing, (int)strcspn(detail, "\r\n"), detail);
 }
 
 kvat_status kvat__sql_exec(kvat_store *store, const char *sql, const char *doing, kvat_error *err) {

@@ -271,6 +271,29 @@ def test_a_plan_that_keeps_the_default_is_held_against_its_rivals(tuned: Path) -
     assert "records nothing to compare it with" in verify(tuned, code=6)["why"]
 
 
+def test_a_plan_that_was_never_decided_is_not_called_the_best(tuned: Path) -> None:
+    edit_plan(tuned, decision="undecided")
+    document = verify(tuned, code=6)
+    assert document["undecided"] is True and document["decisive"] is None
+    assert "did not decide that it is the best" in document["why"]
+    assert "better than the engine's default" in document["why"]
+    surface(tuned / "surface.json", noise=QUIET, effects=effects(ttft=0.2, decode=-0.2))
+    assert verify(tuned, code=4)["undecided"] is True
+
+
+def test_rivals_that_fail_do_not_make_the_default_the_best(tuned: Path) -> None:
+    plan = json.loads((tuned / PLAN).read_text())
+    edit_plan(tuned, settings={**plan["settings"], "flash-attn": "off", "ubatch-size": 512}, label="default")
+    surface(tuned / "surface.json", noise=QUIET, faults=[{"when": {"flash-attn": "on"}, "kind": "oom_device", "probability": 1}])
+    alternatives = [each for each in plan["alternatives"] if each["settings"]["flash-attn"] == "on"]
+    assert alternatives
+    edit_plan(tuned, alternatives=alternatives)
+    document = verify(tuned, code=6)
+    assert document["is_default"] is True
+    assert {pairing["verdict"] for pairing in document["pairings"]} == {"other_failed"}
+    assert "fails here: oom_device" in document["why"]
+
+
 def test_the_text_fits_a_narrow_terminal(tuned: Path) -> None:
     for columns in (80, 40):
         result = kvat("verify", PLAN, cwd=tuned, env=environment(COLUMNS=str(columns)))

@@ -132,6 +132,31 @@ def test_where_everything_fails_the_causes_are_the_answer(kind: str, tmp_path: P
     assert "What failed, and why" in (tmp_path / "kvat_results" / "report.md").read_text()
 
 
+def test_a_limit_that_stops_everything_is_named(tmp_path: Path) -> None:
+    result = tune(tmp_path, EXAMPLE, "--trial-limit", "1us")
+    assert result.code == 3, result.err
+    text = " ".join(result.out.split())
+    assert "every run was stopped at its time limit (see --trial-limit)" in text
+    assert "Next: the same command with a larger --trial-limit" in text
+
+
+def test_a_worker_that_gets_too_little_memory_to_start_names_the_limit(tmp_path: Path) -> None:
+    result = tune(tmp_path, EXAMPLE, "--max-memory", "1")
+    assert result.code == 69, result.err
+    assert "--max-memory allows it 1 B" in result.err
+
+
+def test_medians_of_different_times_are_said_to_be(tmp_path: Path) -> None:
+    """A machine that gets ever faster: what ran late looks good in the medians, and the pairs tell otherwise."""
+    moving = {**EXAMPLE, "noise": {"run_sd": 0.01, "ramp": -5, "ramp_s": 200}}
+    for seed in range(12):
+        result = tune(tmp_path, moving, "--world-seed", str(seed), "--fresh")
+        assert result.code in (0, 6), result.err
+        if "believe the changes" in " ".join(result.out.split()):
+            return
+    raise AssertionError("no run of twelve said so")
+
+
 def test_without_a_default_that_works_the_gain_is_against_the_first_that_does(tmp_path: Path) -> None:
     result = tune(tmp_path, failing("unsupported", {"flash-attn": "off", "ubatch-size": 512}))
     assert result.code in (0, 6), result.err

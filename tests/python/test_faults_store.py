@@ -222,6 +222,16 @@ def test_a_store_that_lost_a_column_is_damaged(finished: Path) -> None:
         assert "damaged" in result.err and "move it away" in result.err
 
 
+def test_what_sqlite_quotes_of_a_damaged_schema_stays_on_one_line(finished: Path) -> None:
+    with contextlib.closing(sqlite3.connect(finished / STORE)) as database:
+        database.execute("PRAGMA writable_schema = ON")
+        database.execute("UPDATE sqlite_master SET sql = replace(sql, 'CREATE TABLE trial', 'CREATE TABLE x\n\ntrial')")
+        database.commit()
+    result = kvat("report", RESULTS, cwd=finished)
+    assert result.code == 65, result.err
+    assert result.err.count("\n") == 1 and "u{000A}" not in result.err
+
+
 @pytest.mark.parametrize("document", ["request", "engine", "description", "environment", "space", "note"])
 @pytest.mark.parametrize("text", [b"{}", b"", b"\xff{", b'{"profile"', b"[" * 100000, b'{"a": "\xe4"}'], ids=range(6))
 def test_a_damaged_document_is_noticed_by_whoever_reads_it(document: str, text: bytes, finished: Path) -> None:
@@ -233,6 +243,8 @@ def test_a_damaged_document_is_noticed_by_whoever_reads_it(document: str, text: 
         result = kvat(*arguments, cwd=finished)
         assert result.code in (*ENDED, 65), (arguments, result.err)
         assert "Sanitizer" not in result.err
+        if result.code == 65 and text == b"\xff{" and arguments == ["report"]:
+            assert "the store is damaged" in result.err
         if arguments[1:] == ["export"] and result.code == 0:
             assert json.loads(result.out)["trials"]
 

@@ -137,11 +137,12 @@ def cache_knobs(facts: Facts) -> list[Json]:
                  requires=[{"if": [32, 128], "then": needs}], stable=[64], affects=["decode", "memory", "quality"]),
         ]  # fmt: skip
     if facts.compiles:
+        modes = [mode for mode in COMPILE_MODES if facts.on_gpu or mode != "reduce-overhead"]  # which is CUDA graphs
         knobs.append(
-            knob("compile_mode", list(COMPILE_MODES), "none", "context",
+            knob("compile_mode", modes, "none", "context",
                  "mode of torch.compile for the decode; compiled when the context is made, and not counted",
                  numerics="equivalent", stable=["none"], concept="compile", affects=["decode", "memory"],
-                 requires=[{"if": list(COMPILE_MODES[1:]), "then": {"cache_implementation": ["static"], "grad_mode": ["no_grad"]}}])
+                 requires=[{"if": modes[1:], "then": {"cache_implementation": ["static"], "grad_mode": ["no_grad"]}}])
         )  # fmt: skip
     return knobs
 

@@ -127,6 +127,24 @@ def test_a_batch_gives_each_sequence_the_same(cache: str) -> None:
     assert burst.tokens == [alone] * 4
 
 
+def test_what_is_compiled_is_compiled_before_it_is_timed() -> None:
+    from torch._dynamo.utils import counters
+
+    expected = tokens_of(ready("llama-tiny", {"cache_implementation": "static"}))
+    engine = ready("llama-tiny", {"cache_implementation": "static", "compile_mode": "default"})
+    graphs = counters["stats"]["unique_graphs"]
+    assert graphs >= 1
+    for _ in range(2):  # the cache is kept, and emptied
+        assert tokens_of(engine) == expected
+    measured = engine.runner.run(IDS, [Mark(40, 8), Mark(96, 16, 2)], 0)[1]
+    assert [burst.tokens[0] for burst in measured[1].bursts] == [expected] * 2
+    assert counters["stats"]["unique_graphs"] == graphs
+    engine.runner.request.grad_mode = "inference_mode"
+    with pytest.raises(Fault, match="no_grad"):
+        tokens_of(engine)
+    engine.prepare({}, 160, 1)
+
+
 def test_output_length_is_forced_past_an_end_of_text() -> None:
     engine = ready("llama-tiny")
     ends = sorted(set(tokens_of(engine, count=60)))[:4]
