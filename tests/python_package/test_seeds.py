@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import kvat
+from package_kit import ROOT
 
 README = """
 from kvat.core.schema import TuneConfig, DeviceType
@@ -86,6 +87,13 @@ def test_every_name_is_at_the_top_level_too() -> None:
     wanted = {name for line in names for name in line.split(", ")}
     assert wanted | {"EngineAdapter", "create_custom_profile", "list_profiles", "patch"} <= set(kvat.__all__)
     assert all(hasattr(kvat, name) for name in kvat.__all__)
+
+
+def test_the_engine_in_the_documentation_is_tuned() -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "python.md").read_text(), re.MULTILINE | re.DOTALL)
+    done = run(next(block for block in blocks if "class Sums" in block))
+    assert done.returncode == 0, done.stderr
+    assert "pace brisk" in done.stdout
 
 
 def test_the_custom_profile_of_the_seeds() -> None:
