@@ -1,7 +1,5 @@
 """kvat finds, by measuring, the best KV-cache and attention settings of a language model for one machine and one workload."""
 
-from importlib.metadata import version as _version
-
 from .core.planner import PlanBuilder
 from .core.profiles import create_custom_profile, get_profile, list_profiles
 from .core.progress import Progress
@@ -25,7 +23,7 @@ from .errors import (
 )
 from .patching import Undo, patch
 
-__version__ = _version("kvat")
+__version__: str  # see __getattr__
 
 __all__ = [
     "BadDataError",
@@ -67,3 +65,12 @@ __all__ = [
     "list_profiles",
     "patch",
 ]
+
+
+def __getattr__(name: str) -> str:
+    """`__version__`, which takes longer to find out than all the rest together."""
+    if name != "__version__":
+        raise AttributeError(f"module 'kvat' has no attribute {name!r}")
+    from importlib.metadata import version
+
+    return version("kvat")

@@ -149,7 +149,7 @@ class TuningSearch:
         return TuneResult(
             plan=Plan.of(document["plan"]),
             model_id=os.fspath(self.config.model_id),
-            directory=directory,
+            directory=directory.absolute(),
             exit_code=code,
             report=document["report"],
             engine_source=None if self.adapter is None else self.adapter.source(),
