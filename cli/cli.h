@@ -53,6 +53,7 @@ typedef enum cli_opt {
     CLI_PLAN,
     CLI_PRINT_SNIPPET,
     CLI_PROFILE,
+    CLI_PROGRESS,
     CLI_PROMPTS,
     CLI_RUN,
     CLI_RUNS,
@@ -218,7 +219,8 @@ kvat_status cli_out_json(cli_io *io, json_t *document, kvat_error *err);
 kvat_status cli_out_status(const cli_io *io, kvat_error *err);
 /** Raw bytes to stderr; failures are ignored, there is nobody left to tell. */
 void cli_err(const cli_io *io, const char *bytes, size_t n);
-void cli_err_buf(const cli_io *io, kvat_buf *buf);
+/** The same of a buffer, which is emptied. 0, or errno of the write that failed, for who wants to know. */
+int cli_err_buf(const cli_io *io, kvat_buf *buf);
 /** A sentence on stderr unless -q, wrapped on a terminal: text from anywhere is made inert. */
 void cli_say(const cli_io *io, const char *format, ...) KVAT_PRINTF(2, 3);
 /** "kvat: warning: …" on stderr, also with -q. */
@@ -301,14 +303,17 @@ typedef struct cli_progress {
     cli_io *io;
     bool drawn; /* a live line stands on the terminal */
     bool heading_shown;
-    char stage[96]; /* what the worker is doing before the first trial */
-    size_t files;   /* written so far */
-    size_t trials;  /* ended in this process */
+    char stage[96];      /* what the worker is doing before the first trial */
+    size_t files;        /* written so far */
+    size_t trials;       /* ended in this process */
+    kvat_cancel *cancel; /* raised when the reader of JSON is gone; NULL: by nothing */
 } cli_progress;
 
 void cli_progress_init(cli_progress *progress, cli_io *io);
 /** An on_event of kvat_events; `user` is a cli_progress. */
 void cli_progress_event(void *user, const kvat_event *event);
+/** Another on_event: a JSON document a line. A reader that leaves ends the run in order, as an interrupt does. */
+void cli_progress_json_event(void *user, const kvat_event *event);
 /** Takes the live line away. */
 void cli_progress_end(cli_progress *progress);
 /** The live line for an event, at most `columns` wide: exposed so that every width can be looked at. */

@@ -39,6 +39,7 @@ static const cli_topic arguments[] = {
 };
 
 static const char *const search_words[] = {"model", "race", NULL};
+static const char *const progress_words[] = {"text", "json", NULL};
 
 static const cli_option options[] = {
     {.id = CLI_ENGINE,
@@ -209,6 +210,13 @@ static const cli_option options[] = {
      .value = "PREFIX",
      .many = true,
      .help = "start the worker with this in front: 'srun -N1', 'ssh host'"},
+    {.id = CLI_PROGRESS,
+     .name = "progress",
+     .kind = CLI_WORD,
+     .value = "FORM",
+     .words = progress_words,
+     .help = "how to say on stderr what is going on: \"text\", or \"json\", a document a line for a program, whose "
+             "leaving ends the run (default: text)"},
     {.id = CLI_DRY_RUN,
      .name = "dry-run",
      .help =
@@ -429,6 +437,11 @@ static kvat_status tune(cli_context *context, kvat_error *err) {
     cli_forbid_core();
     cli_signals_catch(context->cancel);
     cli_progress_init(&progress, context->io);
+    const char *form = cli_text(context->args, CLI_PROGRESS);
+    if (form && strcmp(form, "json") == 0) {
+        progress.cancel = context->cancel;
+        events.on_event = cli_progress_json_event;
+    }
     kvat_status status = cli_tune_request_make(&made, context, err);
     if (status == KVAT_OK) status = kvat_tune(&outcome, &made.request, &events, context->cancel, err);
     cli_progress_end(&progress);

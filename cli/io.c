@@ -138,9 +138,10 @@ void cli_err(const cli_io *io, const char *bytes, size_t n) {
     (void)write_all(io->err.fd, bytes, n);
 }
 
-void cli_err_buf(const cli_io *io, kvat_buf *buf) {
-    if (kvat_buf_status(buf, NULL) == KVAT_OK) cli_err(io, buf->bytes, buf->length);
+int cli_err_buf(const cli_io *io, kvat_buf *buf) {
+    int error = kvat_buf_status(buf, NULL) == KVAT_OK ? write_all(io->err.fd, buf->bytes, buf->length) : ENOMEM;
     kvat_buf_clear(buf);
+    return error;
 }
 
 static void say_line(const cli_io *io, const char *label, const char *text) {

@@ -65,6 +65,8 @@ if [ "${1:-}" != units ]; then
     KVAT_BUILD=$PWD/build/dev KVAT=$PWD/build/dev/bin/kvat \
         "$python" -m pytest -q -rs -p no:cacheprovider --junitxml "$out/python-dev.xml" -m "not browser and not engine and not release" \
         tests/python </dev/null || failed=1
+    echo "check: the Python package, as its wheel brings it"
+    scripts/check-package.sh --junitxml "$PWD/$out/package.xml" </dev/null || failed=1
 fi
 "$python" scripts/tally.py "$out"/*.xml || failed=1
 exit "$failed"

@@ -1,0 +1,5 @@
+"""`python -m kvat` is the program `kvat`."""
+
+from ._program import main
+
+main()

@@ -1,0 +1,1 @@
+"""Workloads, requests, runs and results."""

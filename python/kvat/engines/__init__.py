@@ -1,0 +1,1 @@
+"""Engines that kvat drives: those it brings along by name, and your own as subclasses of `EngineAdapter`."""
