@@ -80,8 +80,8 @@ def main() -> None:
     engine = Engine(lambda: None, lambda _: None)
     table = [row for model in arguments.model for dtype in DTYPES for row in rows(engine, model, dtype)]
     with open(arguments.o, "w", encoding="utf-8") as file:
-        json.dump({"format": "kvat-transformers-matrix/1", "rows": table}, file, indent=1)
-        file.write("\n")
+        lines = ",\n".join(json.dumps(row) for row in table)  # one a row
+        file.write(f'{{"format": "kvat-transformers-matrix/1", "rows": [\n{lines}\n]}}\n')
 
 
 if __name__ == "__main__":

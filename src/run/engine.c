@@ -268,12 +268,17 @@ static bool answers(const char *pattern, const char *model) {
     return held;
 }
 
-/** The longest pattern that the model matches, and of equal ones the first: it says most about the model. */
+/** How much a pattern says about a model: what stands before its first wildcard says more than all after. */
+static size_t weight_of(const char *pattern) {
+    return 1000 * strcspn(pattern, "*?[") + strlen(pattern);
+}
+
+/** The weightiest pattern that the model matches, and of equal ones the first. */
 static const char *best_pattern(size_t *index, kvat_engine *const *engines, const char *model) {
     const char *best = NULL;
     for (size_t i = 0; engines[i]; i++) {
         for (char **pattern = engines[i]->models; *pattern; pattern++) {
-            if ((best && strlen(*pattern) <= strlen(best)) || !answers(*pattern, model)) continue;
+            if ((best && weight_of(*pattern) <= weight_of(best)) || !answers(*pattern, model)) continue;
             best = *pattern;
             *index = i;
         }

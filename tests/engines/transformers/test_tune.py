@@ -88,6 +88,12 @@ def test_a_folder_with_a_configuration_finds_this_engine(folder: Path, name: str
     assert engine["name"] == "transformers" and engine["describe"]["model"]["name"] == "mine"
 
 
+def test_a_synthetic_model_of_the_same_file_stays_with_llama_cpp(folder: Path) -> None:
+    listed = kvat("engines", "--model", f"synthetic:{folder}/config.json", "--json")
+    engine = json.loads(listed.stdout)["engines"][0]["name"] if listed.returncode == 0 else listed.stderr
+    assert "llamacpp" in engine
+
+
 def test_names_that_are_no_files_find_this_engine_and_are_told_how_to_get_the_model(tmp_path: Path) -> None:
     for name in ("gpt2", "some-org/some-model"):
         done = kvat("tune", name, "--dry-run", cwd=tmp_path)
