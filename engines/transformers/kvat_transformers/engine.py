@@ -21,6 +21,12 @@ now = time.monotonic_ns
 PROBE_TOKENS = 8
 
 
+def kernels_named(context: Context, ran: list[str]) -> str:
+    """Value of `sdpa_kernel` in force: what was asked for where only that ran, else what ran."""
+    asked = context.sdpa_kernel
+    return asked if asked == "auto" or ran == [asked] else "+".join(ran) or "none"
+
+
 class Engine:
     """Holds at most one model and one context. `check` raises where the request was cancelled; `progress` says a stage."""
 
@@ -109,7 +115,7 @@ class Engine:
         effective, kv_bytes = self.in_force(runner)
         if context.compiled:
             self.progress("compile")
-            runner.compile()
+            effective |= self.compiled_in_force(context, runner.compile(), effective)
         self.runner, self.request = runner, request
         memory = {"model_bytes": loading.weight_bytes(self.model), **({} if kv_bytes is None else {"kv_bytes": kv_bytes})}
         effective |= {name: getattr(request, name) for name in named}
@@ -142,13 +148,20 @@ class Engine:
         context = runner.context
         cache = runner.new_cache()
         names = attention.operators(lambda: runner.probe(cache, PROBE_TOKENS))
-        effective: Settings = {"attn_implementation": self.source_attention(), "compile_mode": context.compile_mode}
-        ran = attention.kernels_in(names)
-        effective["sdpa_kernel"] = context.sdpa_kernel
-        if context.sdpa_kernel != "auto" and ran != [context.sdpa_kernel]:
-            effective["sdpa_kernel"] = "+".join(ran) or "none"
+        effective: Settings = {"attn_implementation": self.source_attention(), "compile_mode": "none"}
+        effective["sdpa_kernel"] = kernels_named(context, attention.kernels_in(names))
         effective |= caches.in_force(cache, context.cache)
         return effective, caches.full_bytes(cache, context.capacity_tokens)
+
+    def compiled_in_force(self, context: Context, names: set[str], plain: Settings) -> Settings:
+        """The same of the compiled decode, from the operators it calls. The plain kernel is none: it is compiled with the rest, whereas
+        a fused one is called."""
+        if not names:  # the decode is not compiled; flex_attention compiles itself
+            return {}
+        effective: Settings = {"compile_mode": context.compile_mode}
+        if plain["sdpa_kernel"] == context.sdpa_kernel and self.source_attention() == "sdpa":
+            effective["sdpa_kernel"] = kernels_named(context, attention.kernels_in(names) or ["math"])
+        return effective
 
     def source_attention(self) -> str:
         config = self.model.config.get_text_config(decoder=True)

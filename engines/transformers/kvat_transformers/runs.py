@@ -34,6 +34,13 @@ def onednn(enabled: bool) -> Iterator[None]:
         torch.backends.mkldnn.enabled = before
 
 
+def compilations() -> int:
+    """Frames that Dynamo has compiled in this process so far."""
+    from torch._dynamo.utils import counters
+
+    return int(counters["frames"]["ok"])
+
+
 class TimedOut(Exception):
     """The run's limit has passed."""
 
@@ -74,13 +81,25 @@ class Runner:
         embedding = model.get_input_embeddings()
         self.device = embedding.weight.device if embedding is not None else next(model.parameters()).device
         self.compiled: Any = None
-        self.kept_cache: Any = None  # compiled code knows its address
         self.compiled_for: set[tuple[Any, ...]] = set()
         self.seen: dict[str, Any] = {}  # settings of request scope as they were in force
         self.deadline = NO_LIMIT_NS
 
     def forget(self) -> None:
-        self.kept_cache = self.compiled = None
+        if self.compiled is not None:
+            self.drop_compiled()
+
+    def drop_compiled(self) -> None:
+        """Forgets what was compiled. Neither Dynamo nor the cache of AOTAutograd on disk looks at which kernels are allowed: they would
+        take the code of one context, or code for any shape, in another."""
+        import torch
+        import torch._functorch.config as aot
+
+        aot.enable_autograd_cache = False
+        self.compiled = None
+        self.compiled_for.clear()
+        self.model.__dict__.pop("_compiled_call", None)
+        torch._dynamo.reset()
 
     # ---- what a run is made of ----
 
@@ -103,9 +122,6 @@ class Runner:
 
     def new_cache(self) -> Any:
         """Empty. Raises `unsupported` for a model that cannot have it."""
-        if self.kept_cache is not None:
-            self.kept_cache.reset()
-            return self.kept_cache
         try:
             return self.context.cache.make(self.config, self.context.capacity_tokens)
         except (ImportError, ValueError) as error:
@@ -158,29 +174,52 @@ class Runner:
         with self.phase("decode"):
             self.next_tokens(first, cache).tolist()
 
-    def compile(self) -> None:
-        """Compiles the decode, or the attention that compiles itself, by a short run."""
+    def compile(self) -> set[str]:
+        """Compiles the decode, or the attention that compiles itself, by a short run. Names of the operators that a compiled decode
+        calls; none where nothing was compiled."""
+        names: set[str] = set()
         if self.context.compile_mode != "none":
             from transformers import CompileConfig
 
-            self.kept_cache = self.new_cache()
+            self.drop_compiled()
             self.compiled = self.model.get_compiled_call(CompileConfig(mode=self.context.compile_mode))
+            names = self.compiled_operators()
         short = min(64, self.context.capacity_tokens - WARM_TOKENS)
         if short > 0:
             self.compile_for([1] * short, [Mark(short, WARM_TOKENS)])
+        return names
+
+    def compiled_operators(self) -> set[str]:
+        """Of the first step that compiled nothing: compiling calls other ones, and a replayed CUDA graph calls none. Empty where no step
+        compiled anything, as when it silently ran as it was."""
+        cache = self.new_cache()
+        with self.phase("prefill"):
+            tokens = self.next_tokens(self.batch([1]), cache)
+        first = compilations()
+        for _ in range(min(WARM_TOKENS, self.context.capacity_tokens - 2)):
+            before = compilations()
+            with self.phase("decode"):
+                names = attention.operators(lambda: self.next_tokens(tokens, cache, decoding=True).tolist())
+            if compilations() == before:
+                return names if before > first else set()
+        return set()
 
     def compile_for(self, ids: list[int], marks: list[Mark]) -> None:
         """One untimed pass for what has not been compiled yet: compiled code is bound to threads and the like, and that of
         flex_attention to lengths."""
         if not self.context.compiled:
             return
-        if self.compiled is not None and self.request.grad_mode != "no_grad":
+        if self.context.compile_mode != "none" and self.request.grad_mode != "no_grad":
             raise Fault("unsupported", "compiled for no_grad", knob="grad_mode")
+        if self.context.compile_mode != "none" and self.request.prefill_chunk_size:  # `generate` would compile the chunks, too
+            raise Fault("unsupported", "compiled for a prefill in one piece", knob="prefill_chunk_size")
+        self.deadline = NO_LIMIT_NS  # of runs; compiling is none
         for mark in marks:
             length = mark.prompt_tokens if self.context.attn_implementation == "flex_attention" else 0
-            key = (length, *vars(self.request).values())
+            count = min(WARM_TOKENS, self.context.capacity_tokens - mark.prompt_tokens)
+            key = (length, count, *vars(self.request).values())
             if key not in self.compiled_for:
-                self.measure(ids[: mark.prompt_tokens], Mark(mark.prompt_tokens, min(WARM_TOKENS, mark.output_tokens)))
+                self.measure(ids[: mark.prompt_tokens], Mark(mark.prompt_tokens, count))
                 self.compiled_for.add(key)
 
     # ---- measuring ----
@@ -207,9 +246,9 @@ class Runner:
     def run(self, ids: list[int], marks: list[Mark], limit_ns: int) -> tuple[int, list[Measured]]:
         """The start, and what came of each mark. Raises TimedOut."""
         self.seen = {"prefill_chunk_size": self.request.prefill_chunk_size}
-        self.deadline = now() + limit_ns if limit_ns > 0 else NO_LIMIT_NS
         self.compile_for(ids, marks)
         start = now()
+        self.deadline = start + limit_ns if limit_ns > 0 else NO_LIMIT_NS
         try:
             return start, [self.measure(ids[: mark.prompt_tokens], mark) for mark in marks]
         except RuntimeError as error:

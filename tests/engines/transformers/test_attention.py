@@ -122,3 +122,27 @@ def test_kernels_agree_on_what_they_compute() -> None:
             results.append(engine.model(engine.runner.batch(IDS)).logits.float())
     for other in results[1:]:
         torch.testing.assert_close(results[0], other, rtol=0.05, atol=0.05 if CUDA else 1e-4)
+
+
+def test_a_compiled_decode_runs_the_kernel_of_its_own_context() -> None:
+    """Dynamo and its caches would take the code of the context before, whose kernel was another one."""
+    for kernel in ("auto", "math", "flash"):
+        context = {"cache_implementation": "static", "compile_mode": "default", "sdpa_kernel": kernel}
+        engine = ready("phi-tiny", dtype="float32")
+        effective = engine.prepare(context, 160, 1)["effective"]
+        assert (effective["sdpa_kernel"], effective["compile_mode"]) == (kernel, "default")
+        runner, cache = engine.runner, engine.runner.new_cache()
+        with runner.phase("prefill"):
+            first = runner.next_tokens(runner.batch(IDS), cache)
+        with runner.phase("decode"):
+            names = attention.operators(lambda: runner.next_tokens(first, cache, decoding=True))
+        assert any("_dot_product_flash_attention" in name for name in names) == (kernel != "math")
+    engine.prepare({}, 160, 1)
+
+
+def test_a_decode_that_silently_was_not_compiled_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = ready("phi-tiny", dtype="float32")
+    monkeypatch.setattr(engine.model, "get_compiled_call", lambda _: engine.model.__call__, raising=False)
+    context = {"cache_implementation": "static", "compile_mode": "default"}
+    assert engine.prepare(context, 160, 1)["effective"]["compile_mode"] == "none"
+    engine.prepare({}, 160, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -127,21 +128,57 @@ def test_a_batch_gives_each_sequence_the_same(cache: str) -> None:
     assert burst.tokens == [alone] * 4
 
 
-def test_what_is_compiled_is_compiled_before_it_is_timed() -> None:
+def test_what_is_compiled_is_compiled_before_it_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     from torch._dynamo.utils import counters
 
     expected = tokens_of(ready("llama-tiny", {"cache_implementation": "static"}))
     engine = ready("llama-tiny", {"cache_implementation": "static", "compile_mode": "default"})
     graphs = counters["stats"]["unique_graphs"]
     assert graphs >= 1
-    for _ in range(2):  # the cache is kept, and emptied
+    for _ in range(2):  # a fresh cache each
         assert tokens_of(engine) == expected
     measured = engine.runner.run(IDS, [Mark(40, 8), Mark(96, 16, 2)], 0)[1]
     assert [burst.tokens[0] for burst in measured[1].bursts] == [expected] * 2
     assert counters["stats"]["unique_graphs"] == graphs
-    engine.runner.request.grad_mode = "inference_mode"
-    with pytest.raises(Fault, match="no_grad"):
+    made = []
+    new_cache = engine.runner.new_cache
+    monkeypatch.setattr(engine.runner, "new_cache", lambda: made.append(new_cache()) or made[-1])
+    for _ in range(2):
         tokens_of(engine)
+    assert len({id(cache) for cache in made}) == 2
+    for name, value, words in (("grad_mode", "inference_mode", "no_grad"), ("prefill_chunk_size", 32, "in one piece")):
+        monkeypatch.setattr(engine.runner.request, name, value)
+        with pytest.raises(Fault, match=words) as fault:
+            tokens_of(engine)
+        assert (fault.value.kind, fault.value.knob) == ("unsupported", name)
+        monkeypatch.undo()
+    engine.prepare({}, 160, 1)
+
+
+def test_compiling_is_in_no_run_and_in_no_limit() -> None:
+    """The first run decodes nothing after its one token, the next one does; and settings of a run may need other code."""
+    from torch._dynamo.utils import counters
+
+    engine = ready("llama-tiny", {"cache_implementation": "static", "compile_mode": "default"})
+    runner, graphs = engine.runner, lambda: counters["stats"]["unique_graphs"]
+    runner.request.decode_threads = 2
+    before = graphs()
+    runner.run(IDS, [Mark(96, 1)], 0)
+    assert graphs() > before
+    runner.request.decode_threads = 1
+    began = []
+    measure = runner.measure
+
+    def slow_to_compile(ids: list[int], mark: Mark) -> Any:
+        began.append(time.monotonic_ns())
+        if len(began) == 1:
+            time.sleep(1.1)
+        return measure(ids, mark)
+
+    runner.measure = slow_to_compile
+    runner.compiled_for.clear()
+    start, measured = runner.run(IDS, [Mark(96, 8)], 10**9)  # a limit shorter than the compiling
+    assert len(began) == 2 and began[0] + 1_100_000_000 <= start <= began[1] and len(measured[0].bursts[0].token_ns) == 8
     engine.prepare({}, 160, 1)
 
 
