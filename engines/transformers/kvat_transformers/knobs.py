@@ -142,7 +142,8 @@ def cache_knobs(facts: Facts) -> list[Json]:
             knob("compile_mode", modes, "none", "context",
                  "mode of torch.compile for the decode; compiled when the context is made, and not counted",
                  numerics="equivalent", stable=["none"], concept="compile", affects=["decode", "memory"],
-                 requires=[{"if": modes[1:], "then": {"cache_implementation": ["static"], "grad_mode": ["no_grad"]}}])
+                 requires=[{"if": modes[1:], "then": {"cache_implementation": ["static"], "grad_mode": ["no_grad"],
+                                                   "prefill_chunk_size": [0]}}])
         )  # fmt: skip
     return knobs
 

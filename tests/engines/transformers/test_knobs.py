@@ -51,6 +51,13 @@ def test_what_is_tried_unasked_is_little(facts: Facts) -> None:
     assert by_name(facts)["compile_mode"]["search"] == ["none"]
 
 
+def test_a_compiled_decode_has_its_prefill_in_one_piece() -> None:
+    """`generate` uses the compiled call for the chunks of a prefill, too."""
+    rule = by_name(GPU)["compile_mode"]["requires"][0]
+    assert rule["if"] == ["default", "reduce-overhead", "max-autotune"]
+    assert rule["then"] == {"cache_implementation": ["static"], "grad_mode": ["no_grad"], "prefill_chunk_size": [0]}
+
+
 def test_narrower_types_are_lossy_and_wider_ones_are_not() -> None:
     assert by_name(CPU)["dtype"]["numerics"] == {"bfloat16": "lossy", "float16": "lossy"}
     assert by_name(GPU)["dtype"]["numerics"] == {"float32": "equivalent", "float16": "lossy"}
