@@ -52,8 +52,8 @@ class Worker:
             import torch
             import transformers
         except ImportError as error:
-            raise Fault("unsupported", f"{error}: {sys.executable} has it not; pip install torch transformers, or let "
-                                       "KVAT_PYTHON name a Python that has them") from error  # fmt: skip
+            raise Fault("unsupported", f"{error}: {sys.executable} has it not; pip install torch transformers (or "
+                                       "'kvat[transformers]'), or let KVAT_PYTHON name a Python that has them") from error  # fmt: skip
         if int(transformers.__version__.split(".")[0]) < 5:
             raise Fault("unsupported", f"transformers {transformers.__version__} is too old: 5.10 or newer is needed")
         transformers.logging.set_verbosity_error()

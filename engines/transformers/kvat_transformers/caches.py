@@ -48,34 +48,6 @@ def in_force(cache: Any, asked: CacheKind) -> dict[str, str | int]:
     return effective
 
 
-def _tensors(value: Any, into: dict[int, int]) -> None:
-    """Storage of every tensor in `value` by its address: packed ones are made of others."""
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        parts = [getattr(value, name) for name in ("_data", "_scale", "_shift") if hasattr(value, name)]
-        if parts:
-            for part in parts:
-                _tensors(part, into)
-        else:
-            storage = value.untyped_storage()
-            into[storage.data_ptr()] = storage.nbytes()
-    elif isinstance(value, dict):
-        for each in value.values():
-            _tensors(each, into)
-    elif isinstance(value, (list, tuple)):
-        for each in value:
-            _tensors(each, into)
-
-
-def held_bytes(cache: Any) -> int:
-    """What the cache's tensors take now, on all devices."""
-    found: dict[int, int] = {}
-    for layer in cache.layers:
-        _tensors(layer.__dict__, found)
-    return sum(found.values())
-
-
 def full_bytes(cache: Any, capacity_tokens: int) -> int | None:
     """What a cache that has seen a few tokens will take when it holds `capacity_tokens`; None where that is not known."""
     total = 0

@@ -187,7 +187,7 @@ def declare(facts: Facts) -> tuple[list[Json], list[Json]]:
     if not facts.window_tokens:
         missing["cache_implementation sliding_window"] = "the model has no sliding window"
     if facts.on_gpu:
-        missing["threads and oneDNN"] = "the model is on the GPU"
+        missing["threads and oneDNN"] = "matter on the CPU only, and are tuned where there is no GPU (CUDA_VISIBLE_DEVICES= hides it)"
     elif not facts.mkldnn:
         missing["oneDNN"] = "PyTorch is built without it"
     return knobs, [{"name": name, "reason": reason} for name, reason in sorted(missing.items())]

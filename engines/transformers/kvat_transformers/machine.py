@@ -19,10 +19,6 @@ def installed(package: str) -> bool:
         return False
 
 
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def devices() -> tuple[list[str], dict[str, str]]:
     """Values of the setting `device`, the default first, and why the others are not here."""
     import torch
@@ -78,8 +74,9 @@ def quantizers(on_gpu: bool) -> tuple[list[str], dict[str, str]]:
     found: list[str] = []
     missing: dict[str, str] = {}
     for backend, package, bits in (("quanto", "optimum.quanto", (4, 2)), ("hqq", "hqq", (8, 4, 2))):
-        if backend == "quanto" and on_gpu and installed(package) and not shutil.which("nvcc"):
-            missing["cache_quantizer quanto"] = "compiles an extension for the GPU, and there is no nvcc in PATH"
+        lacking = quanto_lacks(on_gpu) if backend == "quanto" and installed(package) else None
+        if lacking:
+            missing["cache_quantizer quanto"] = f"compiles an extension when it is first used, and {lacking}"
         elif installed(package):
             found += [f"{backend}-{each}" for each in bits]
         else:
@@ -87,10 +84,27 @@ def quantizers(on_gpu: bool) -> tuple[list[str], dict[str, str]]:
     return found, missing
 
 
+def compiler(variable: str, *names: str) -> bool:
+    """Whether there is a compiler: the one that an environment variable names, else one of `names` in PATH."""
+    named = os.environ.get(variable, "").split()
+    return any(shutil.which(name) for name in (named[:1] or names))
+
+
+def quanto_lacks(on_gpu: bool) -> str | None:
+    """What its extension cannot be compiled without, None where all is here."""
+    if not compiler("CXX", "c++", "g++", "clang++"):
+        return "there is no C++ compiler in PATH"
+    if not shutil.which("ninja"):
+        return "there is no ninja in PATH"
+    return "there is no nvcc in PATH" if on_gpu and not shutil.which("nvcc") else None
+
+
 def can_compile() -> str | None:
     """Why torch.compile cannot be used, None where it can."""
     import torch
 
-    if torch.cuda.is_available():
-        return None if installed("triton") else "the package triton is not installed"
-    return None if any(shutil.which(name) for name in ("c++", "g++", "clang++")) else "no C++ compiler in PATH"
+    if torch.cuda.is_available():  # where Triton compiles what launches its kernels
+        if not installed("triton"):
+            return "the package triton is not installed"
+        return None if compiler("CC", "cc", "gcc", "clang") else "no C compiler in PATH"
+    return None if compiler("CXX", "c++", "g++", "clang++") else "no C++ compiler in PATH"

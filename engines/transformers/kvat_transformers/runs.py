@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +80,7 @@ class Runner:
         self.config = model.config.get_text_config(decoder=True)
         embedding = model.get_input_embeddings()
         self.device = embedding.weight.device if embedding is not None else next(model.parameters()).device
+        self.last_only = {"logits_to_keep": 1} if model._supports_logits_to_keep() else {}
         self.compiled: Any = None
         self.compiled_for: set[tuple[Any, ...]] = set()
         self.seen: dict[str, Any] = {}  # settings of request scope as they were in force
@@ -105,7 +106,7 @@ class Runner:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Threads, oneDNN, kernel and gradient mode of a phase."""
+        """Threads, oneDNN, kernel and gradient mode of a phase; for the decode, experts as `generate` has them there."""
         import torch
 
         request = self.request
@@ -114,7 +115,8 @@ class Runner:
         grad = torch.inference_mode() if request.grad_mode == "inference_mode" else torch.no_grad()
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-        with grad, attention.kernel(self.context.sdpa_kernel), onednn(mkldnn == "on"):
+        experts = getattr(self.model, "_optimize_model_for_decode", nullcontext) if name == "decode" else nullcontext
+        with grad, attention.kernel(self.context.sdpa_kernel), onednn(mkldnn == "on"), experts():
             self.seen[f"{name}_threads"] = torch.get_num_threads()
             self.seen[f"{name}_mkldnn"] = "on" if torch.backends.mkldnn.enabled else "off"
             self.seen["grad_mode"] = "inference_mode" if torch.is_inference_mode_enabled() else "no_grad"
@@ -130,9 +132,9 @@ class Runner:
     def next_tokens(self, ids: Any, cache: Any, decoding: bool = False) -> Any:
         """Feeds `ids` (sequences × tokens, on the device) and gives the most likely next tokens (sequences × 1), not waiting."""
         if self.compiled is None or not decoding:
-            output = self.model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            output = self.model(ids, past_key_values=cache, use_cache=True, **self.last_only)
         else:  # as `generate` calls it, with the masks made outside of what is compiled
-            inputs = self.model.prepare_inputs_for_generation(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            inputs = self.model.prepare_inputs_for_generation(ids, past_key_values=cache, use_cache=True, **self.last_only)
             output = self.compiled(**inputs, return_dict=True)
         return output.logits[:, -1].argmax(dim=-1, keepdim=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from kvat_transformers import machine
 from kvat_transformers.knobs import Facts, declare, thread_counts
 from protocol_kit import validator
 
@@ -82,3 +83,35 @@ def test_what_a_gpu_or_its_lack_rules_out() -> None:
 
 def test_threads_go_by_powers_of_two_to_all() -> None:
     assert thread_counts(1) == [1] and thread_counts(6) == [1, 2, 4, 6] and thread_counts(8) == [1, 2, 4, 8]
+
+
+def test_what_is_compiled_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = {"g++", "cc", "ninja", "nvcc"}
+    monkeypatch.setattr(machine, "installed", lambda _: True)
+    monkeypatch.setattr("shutil.which", lambda name: name if name in tools else None)
+    for variable in ("CC", "CXX"):
+        monkeypatch.delenv(variable, raising=False)
+    on_gpu = False
+
+    def quanto() -> str | None:
+        found, missing = machine.quantizers(on_gpu)
+        assert ("quanto-4" in found) == ("cache_quantizer quanto" not in missing) and "hqq-4" in found
+        return missing.get("cache_quantizer quanto")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: on_gpu)
+    assert quanto() is None and machine.can_compile() is None
+    tools -= {"g++", "nvcc"}
+    assert "no C++ compiler" in str(quanto()) and "no C++ compiler" in str(machine.can_compile())
+    monkeypatch.setenv("CXX", "my-compiler -O1")
+    tools |= {"my-compiler"}
+    assert quanto() is None and machine.can_compile() is None
+    on_gpu = True
+    assert "no nvcc" in str(quanto()) and machine.can_compile() is None
+    tools -= {"cc", "ninja"}
+    assert "no ninja" in str(quanto()) and machine.can_compile() == "no C compiler in PATH"
+
+
+def test_what_a_gpu_hides_is_said_without_saying_where_the_model_is() -> None:
+    """`describe` does not know the device that will be chosen."""
+    reasons = {entry["name"]: entry["reason"] for entry in declare(GPU)[1]}
+    assert "where there is no GPU" in reasons["threads and oneDNN"]

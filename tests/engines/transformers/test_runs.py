@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,6 +18,9 @@ CACHES = [
     ("dynamic", "none"), ("static", "none"), ("quantized", "quanto-4"), ("quantized", "quanto-2"), ("quantized", "hqq-8"),
     ("quantized", "hqq-4"), ("quantized", "hqq-2"),
 ]  # fmt: skip
+
+# Window layers have no quantized cache.
+COMBINATIONS = [(name, *each) for name in FAMILIES for each in CACHES if name != "mistral-tiny" or each[0] != "quantized"]
 
 
 def context_of(cache: str, quantizer: str) -> dict[str, Any]:
@@ -31,14 +36,14 @@ def of_generate(cache: str, quantizer: str) -> dict[str, Any]:
     return {"cache_implementation": cache, "cache_config": config}
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize(("cache", "quantizer"), CACHES)
+def test_a_quantized_cache_for_windows_is_unsupported() -> None:
+    with pytest.raises(Fault, match="full attention") as fault:
+        ready("mistral-tiny", context_of("quantized", "hqq-4"))
+    assert fault.value.kind == "unsupported" and fault.value.knob == "cache_implementation"
+
+
+@pytest.mark.parametrize(("name", "cache", "quantizer"), COMBINATIONS)
 def test_tokens_are_those_of_generate(name: str, cache: str, quantizer: str) -> None:
-    if name == "mistral-tiny" and cache == "quantized":
-        with pytest.raises(Fault, match="full attention") as fault:
-            ready(name, context_of(cache, quantizer))
-        assert fault.value.kind == "unsupported" and fault.value.knob == "cache_implementation"
-        return
     engine = ready(name, context_of(cache, quantizer))
     assert tokens_of(engine, count=24) == generated(engine, count=24, **of_generate(cache, quantizer))
 
@@ -51,11 +56,8 @@ def test_tokens_are_those_of_generate_in_every_type(attention: str, dtype: str) 
     assert tokens_of(engine) == generated(engine)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize(("cache", "quantizer"), CACHES)
+@pytest.mark.parametrize(("name", "cache", "quantizer"), COMBINATIONS)
 def test_bursts_and_marks_give_what_each_depth_gives_by_itself(name: str, cache: str, quantizer: str) -> None:
-    if name == "mistral-tiny" and cache == "quantized":
-        return
     engine = ready(name, context_of(cache, quantizer))
     marks = [Mark(32, 8, 2), Mark(96, 8, 3)]
     measured = engine.runner.run(IDS, marks, 0)[1]
@@ -182,6 +184,26 @@ def test_compiling_is_in_no_run_and_in_no_limit() -> None:
     engine.prepare({}, 160, 1)
 
 
+def test_experts_are_those_of_generate_in_each_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU `generate` decodes a mixture of experts by another implementation than it prefills."""
+    engine = ready("llama-tiny")
+    inside, seen = [], []
+
+    @contextmanager
+    def optimized() -> Iterator[None]:
+        inside.append(True)
+        yield
+        inside.pop()
+
+    hook = engine.model.register_forward_pre_hook(lambda *_: seen.append(bool(inside)))
+    monkeypatch.setattr(engine.model, "_optimize_model_for_decode", optimized, raising=False)
+    generated(engine, count=4)
+    of_generate, seen[:] = list(seen), []
+    tokens_of(engine, count=4)
+    hook.remove()
+    assert seen == of_generate == [False, True, True, True]
+
+
 def test_output_length_is_forced_past_an_end_of_text() -> None:
     engine = ready("llama-tiny")
     ends = sorted(set(tokens_of(engine, count=60)))[:4]
@@ -228,4 +250,3 @@ def test_memory_of_a_cache_is_foreseen_exactly() -> None:
                 runner.prefill((IDS * 3)[:200], cache)
             keys_and_values = sum(t.numel() * t.element_size() for layer in cache.layers for t in (layer.keys, layer.values))
             assert foreseen == keys_and_values, (name, kind)
-            assert caches.held_bytes(cache) >= keys_and_values

@@ -136,4 +136,4 @@ def test_a_python_without_the_packages_says_what_is_missing(tmp_path: Path) -> N
     python.write_text('#!/bin/sh\nexec /usr/bin/env -u PYTHONPATH python3 -S "$@"\n')
     python.chmod(0o755)
     done = kvat("engines", "--engine", "transformers", KVAT_PYTHON=str(python))
-    assert "not available" in done.stdout and "KVAT_PYTHON" in done.stdout, done.stdout + done.stderr
+    assert "not available" in done.stdout and "KVAT_PYTHON" in done.stdout and "kvat[transformers]" in done.stdout, done.stdout + done.stderr
