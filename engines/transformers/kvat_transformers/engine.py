@@ -40,6 +40,7 @@ class Engine:
         self.model: Any = None
         self.device = "cpu"
         self.warmed: set[str] = set()
+        self.pinned: dict[str, str] = {}  # names of the hub with the revision that was found first
         self.runner: Runner | None = None
         self.request = self.default_request()
 
@@ -47,6 +48,13 @@ class Engine:
         return Request(prefill_threads=self.threads, decode_threads=self.threads)
 
     # ---- what there is ----
+
+    def find(self, name: str) -> Source:
+        """What is measured is what was described, even where the hub has a newer revision by now."""
+        source = sources.find(self.pinned.get(name, name))
+        if source.revision:
+            self.pinned[name] = f"{name.partition('@')[0]}@{source.revision}"
+        return source
 
     def facts(self, source: Source) -> Facts:
         import torch
@@ -73,7 +81,7 @@ class Engine:
         )  # fmt: skip
 
     def describe(self, name: str) -> dict[str, Any]:
-        source = sources.find(name)
+        source = self.find(name)
         facts = self.facts(source)
         knobs, absent = declare(facts)
         return {"model": sources.described(source), "devices": machine.described(list(facts.devices)), "knobs": knobs,
@@ -82,7 +90,7 @@ class Engine:
     # ---- model and context ----
 
     def load(self, name: str, settings: Settings) -> dict[str, Any]:
-        source, rest = sources.find(name), dict(settings)
+        source, rest = self.find(name), dict(settings)
         dtype = take_word(rest, "dtype", ("float32", "bfloat16", "float16"), source.dtype)
         device = take_word(rest, "device", None, machine.devices()[0][0])
         refuse_rest(rest, "a model")

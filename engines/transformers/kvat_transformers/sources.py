@@ -10,13 +10,14 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from . import synthetic
 from .wire import Fault, one_line
 
-FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+FILES = ["*.json", "*.txt", "*.model", "*.jinja"]  # and the weights they name
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 
@@ -42,11 +43,11 @@ class Source:
     def text_config(self) -> Any:
         return self.config.get_text_config(decoder=True)
 
-    @property
+    @cached_property
     def dtype(self) -> str:
-        """Of the checkpoint, as the configuration names it; float32 where it names none."""
+        """Of the checkpoint, as the configuration names it, else as Transformers finds it out: that of the first weight that has one."""
         dtype = getattr(self.config, "dtype", None) or getattr(self.text_config, "dtype", None)
-        return str(dtype).removeprefix("torch.") if dtype is not None else "float32"
+        return str(dtype).removeprefix("torch.") if dtype is not None else _stored_dtype(self.folder)
 
     @property
     def has_tokenizer(self) -> bool:
@@ -54,11 +55,46 @@ class Source:
 
     @property
     def weight_bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
+        return sum((self.folder / name).stat().st_size for name in weight_files(self.folder))
 
 
 def bad(name: str, text: str) -> Fault:
     return Fault("bad_model", f"{name}: {text}")
+
+
+# ---- weights ----
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    """What model.safetensors.index.json says, {} where Transformers does not look at it. Raises ValueError where it is broken."""
+    path = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").is_file() or not path.is_file():
+        return {}
+    index = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(index, dict) or not isinstance(index.get("weight_map"), dict):
+        raise ValueError("no weight_map")
+    return index
+
+
+def weight_files(folder: Path) -> list[str]:
+    """Names of the files that Transformers loads, in its order; a folder may hold others. Not all need be there."""
+    index = _index(folder)
+    return sorted({str(name) for name in index["weight_map"].values()}) if index else ["model.safetensors"]
+
+
+def _stored_dtype(folder: Path) -> str:
+    from safetensors import SafetensorError, safe_open
+
+    named = _index(folder).get("metadata", {}).get("dtype")
+    if named:
+        return str(named).removeprefix("torch.")
+    names = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
+    try:
+        with safe_open(folder / weight_files(folder)[0], framework="pt") as file:
+            kinds = [file.get_slice(name).get_dtype() for name in file.keys()]  # noqa: SIM118 - it is no dictionary
+    except (SafetensorError, OSError):  # which loading says better
+        kinds = []
+    return next((names[kind] for kind in kinds if kind in names), "float32")
 
 
 # ---- the folder ----
@@ -73,7 +109,10 @@ def _from_hub(name: str) -> Path:
     wanted = FILES + (["*.py"] if allowed("KVAT_TRUST_REMOTE_CODE") else [])
     offline = not allowed("KVAT_ALLOW_NETWORK")
     try:
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted, local_files_only=offline))
+        folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted, local_files_only=offline))
+        if not offline:
+            snapshot_download(repository, revision=folder.name, allow_patterns=weight_files(folder))
+        return folder
     except HFValidationError:
         raise bad(name, "no such file or folder, and no name a model can have on the Hugging Face hub") from None
     except LocalEntryNotFoundError as error:
@@ -101,21 +140,28 @@ def _find_folder(name: str) -> Path:
 # ---- checks ----
 
 
+def _not_fetched(folder: Path) -> str:
+    """What to do about a file that is not in a snapshot of the hub's cache, where that may be why."""
+    if folder.parent.name != "snapshots" or allowed("KVAT_ALLOW_NETWORK"):
+        return ""
+    return "; the Hugging Face cache may hold a part of the model only: --allow-network fetches the rest"
+
+
 def _check_weights(name: str, folder: Path) -> None:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise bad(name, "model.safetensors.index.json cannot be read") from error
-        absent = sorted(str(shard) for shard in shards if not (folder / str(shard)).is_file())
-        if absent:
-            raise bad(name, f"{absent[0]} is missing ({len(absent)} of {len(shards)} files with weights)")
-    elif not any(folder.glob("*.safetensors")):
-        if any(path for pattern in PICKLES for path in folder.glob(pattern)):
-            raise bad(name, "its weights are pickles, which can hold code and are not read; convert them with "
-                            "model.save_pretrained(FOLDER, safe_serialization=True)")  # fmt: skip
-        raise bad(name, "no weights: there is no *.safetensors")
+    try:
+        files = weight_files(folder)
+    except ValueError as error:
+        raise bad(name, "model.safetensors.index.json cannot be read") from error
+    absent = [file for file in files if not (folder / file).is_file()]
+    if not absent:
+        return
+    hint = _not_fetched(folder)
+    if len(files) > 1 or files != ["model.safetensors"]:
+        raise bad(name, f"{absent[0]} is missing ({len(absent)} of {len(files)} files with weights){hint}")
+    if any(path for pattern in PICKLES for path in folder.glob(pattern)):
+        todo = hint or "; convert them with model.save_pretrained(FOLDER, safe_serialization=True)"
+        raise bad(name, f"its weights are pickles, which can hold code and are not read{todo}")
+    raise bad(name, f"no weights: there is no model.safetensors{hint}")
 
 
 def _configuration(name: str, folder: Path) -> tuple[Any, bool]:
@@ -127,7 +173,8 @@ def _configuration(name: str, folder: Path) -> tuple[Any, bool]:
         text = path.read_text(encoding="utf-8")
         members = json.loads(text)
     except FileNotFoundError:
-        raise bad(name, "there is no config.json; a model of Transformers is a folder that has one") from None
+        what = "there is no config.json; a model of Transformers is a folder that has one"
+        raise bad(name, what + _not_fetched(folder)) from None
     except (OSError, ValueError) as error:
         raise bad(name, f"config.json cannot be read: {one_line(error)}") from error
     if not isinstance(members, dict) or not members:
@@ -150,17 +197,25 @@ def _configuration(name: str, folder: Path) -> tuple[Any, bool]:
 
 
 def model_class(source: Source) -> Any:
-    """The class that `from_pretrained` would take; None for one that comes with the model."""
+    """The class that `from_pretrained` would take, None where there is none. Imports code that comes with the model where that is run."""
     from transformers import AutoModelForCausalLM
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
-    return AutoModelForCausalLM._model_mapping.get(type(source.config), None)
+    reference = (getattr(source.config, "auto_map", None) or {}).get("AutoModelForCausalLM")
+    if not source.remote_code or not reference:
+        return AutoModelForCausalLM._model_mapping.get(type(source.config), None)
+    offline = not allowed("KVAT_ALLOW_NETWORK")
+    try:
+        return get_class_from_dynamic_module(reference, str(source.folder), local_files_only=offline)
+    except Exception as error:  # noqa: BLE001 - code of others may fail in any way
+        raise bad(source.name, f"its own code cannot be used: {one_line(error)}") from error
 
 
 def _check_kind(source: Source) -> None:
     config = source.text_config
     if getattr(source.config, "is_encoder_decoder", False):
         raise bad(source.name, "an encoder-decoder model; kvat tunes decoder-only language models")
-    if model_class(source) is None and not source.remote_code:
+    if model_class(source) is None:
         raise bad(source.name, f"a {source.config.model_type} model is no causal language model")
     for member in ("num_hidden_layers", "num_attention_heads", "hidden_size", "vocab_size"):
         value = getattr(config, member, None)
@@ -171,13 +226,15 @@ def _check_kind(source: Source) -> None:
 def _identity(folder: Path) -> str:
     """A hash of the configuration and of the weights' headers, sizes and times: reading gigabytes takes too long."""
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("config.json"), *folder.glob("*.safetensors"), *folder.glob("*.py")]):
-        stat = path.stat()
+    weights = [folder / name for name in weight_files(folder)]
+    for path in sorted([*folder.glob("config.json"), *weights, *folder.glob("*.py")]):
+        stat, target = path.stat(), path.resolve()
         digest.update(f"{path.name}\0{stat.st_size}\0".encode())
         with path.open("rb") as file:
             digest.update(file.read(1 << 20))
         # A blob of the hub's cache is named by the hash of its content; elsewhere the time of its last change must do.
-        digest.update((path.resolve().name if path.is_symlink() else str(stat.st_mtime_ns)).encode())
+        named_by_content = path.is_symlink() and target.parent.name == "blobs"
+        digest.update((target.name if named_by_content else str(stat.st_mtime_ns)).encode())
     return "sha256:" + digest.hexdigest()
 
 
@@ -193,7 +250,8 @@ def find(model: str) -> Source:
     shown = name if made or hub else folder.name
     config, use_code = _configuration(shown, folder)
     _check_weights(shown, folder)
-    source = Source(name=shown.partition("@")[0] if hub else shown, config=config, folder=folder, identity=_identity(folder),
+    identity = synthetic.identity(folder) if made else _identity(folder)
+    source = Source(name=shown.partition("@")[0] if hub else shown, config=config, folder=folder, identity=identity,
                     revision=folder.name if hub else None, synthetic=made, remote_code=use_code)  # fmt: skip
     _check_kind(source)
     return source

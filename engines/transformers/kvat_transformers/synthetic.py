@@ -130,3 +130,10 @@ def folder_of(text: str) -> tuple[str, Path]:
         finally:
             shutil.rmtree(made, ignore_errors=True)
     return f"synthetic:{name}" + (f":{dtype}" if dtype else ""), folder
+
+
+def identity(folder: Path) -> str:
+    """Of a made model: a hash of its configuration and of the seed of its weights, the same wherever and whenever it is made."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config.pop("transformers_version", None)
+    return "sha256:" + hashlib.sha256(json.dumps([config, SEED], sort_keys=True).encode()).hexdigest()

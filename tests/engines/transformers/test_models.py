@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -54,17 +55,85 @@ def test_a_folder_is_found_by_absolute_and_relative_path(folder: Path, monkeypat
         assert (source.name, source.folder, source.revision, source.synthetic) == ("mine", folder, None, False)
 
 
-def test_a_name_of_the_hub_comes_from_its_cache_with_its_revision(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache, revision = tmp_path / "hub", "0123456789abcdef0123456789abcdef01234567"
-    place = cache / "models--some--thing"
+REVISIONS = ["0123456789abcdef0123456789abcdef01234567", "89abcdef0123456789abcdef0123456789abcdef"]
+
+
+@pytest.fixture
+def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of some/thing in a cache of the hub."""
+    place = tmp_path / "hub" / "models--some--thing"
     (place / "refs").mkdir(parents=True)
-    (place / "refs" / "main").write_text(revision)
-    shutil.copytree(folder, place / "snapshots" / revision)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
-    for name in ("some/thing", "hf:some/thing", f"some/thing@{revision}"):
+    (place / "refs" / "main").write_text(REVISIONS[0])
+    shutil.copytree(folder, place / "snapshots" / REVISIONS[0])
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return place
+
+
+def test_a_name_of_the_hub_comes_from_its_cache_with_its_revision(hub: Path) -> None:
+    for name in ("some/thing", "hf:some/thing", f"some/thing@{REVISIONS[0]}"):
         source = sources.find(name)
-        assert (source.name, source.revision) == ("some/thing", revision)
-        assert sources.described(source)["revision"] == revision
+        assert (source.name, source.revision) == ("some/thing", REVISIONS[0])
+        assert sources.described(source)["revision"] == REVISIONS[0]
+
+
+def test_what_was_described_is_loaded_though_the_hub_has_moved_on(hub: Path) -> None:
+    engine = Engine(lambda: None, lambda _: None)
+    assert engine.describe("some/thing")["model"]["revision"] == REVISIONS[0]
+    shutil.copytree(hub / "snapshots" / REVISIONS[0], hub / "snapshots" / REVISIONS[1])
+    (hub / "refs" / "main").write_text(REVISIONS[1])
+    engine.load("some/thing", {})
+    assert engine.source is not None and engine.source.revision == REVISIONS[0]
+    assert sources.find("some/thing").revision == REVISIONS[1]
+
+
+@pytest.mark.parametrize("lost", ["weights", "only pickles", "a shard", "config"])
+def test_a_snapshot_that_is_not_all_there_says_how_to_get_the_rest(hub: Path, lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = hub / "snapshots" / REVISIONS[0]
+    weights = snapshot / "model.safetensors"
+    if lost == "config":
+        (snapshot / "config.json").unlink()
+    elif lost == "only pickles":
+        weights.rename(snapshot / "pytorch_model.bin")
+    else:
+        weights.unlink()
+    if lost == "a shard":
+        (snapshot / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00001-of-00001.safetensors"}}')
+    refused(lambda: sources.find("some/thing"), "--allow-network fetches the rest")
+
+
+def test_only_the_weights_that_are_loaded_are_fetched(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    snapshot = hub / "snapshots" / REVISIONS[0]
+
+    def fetch(repository: str, revision: str | None, allow_patterns: list[str], **_: Any) -> str:
+        asked.append((revision, allow_patterns))
+        return str(snapshot)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    monkeypatch.setenv("KVAT_ALLOW_NETWORK", "1")
+    sources.find("some/thing")
+    shards = [f"model-0000{part}-of-00002.safetensors" for part in (1, 2)]
+    shutil.copy(snapshot / "model.safetensors", snapshot / shards[1])
+    (snapshot / "model.safetensors").rename(snapshot / shards[0])
+    (snapshot / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": shards[1], "b": shards[0]}}))
+    (snapshot / "consolidated.safetensors").write_bytes(b"more")
+    source = sources.find("some/thing")
+    assert source.weight_bytes == 2 * (snapshot / shards[0]).stat().st_size
+    assert not any(".safetensors" in pattern for pattern in asked[0][1]) and asked[2][1] == asked[0][1]
+    assert asked[1] == (REVISIONS[0], ["model.safetensors"]) and asked[3] == (REVISIONS[0], shards)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_a_type_that_the_configuration_does_not_name_is_that_of_the_weights(folder: Path, dtype: torch.dtype) -> None:
+    from transformers import AutoModelForCausalLM
+
+    weights = {name: tensor.to(dtype) for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file({"a": torch.ones(1, dtype=torch.int64), **weights}, folder / "model.safetensors", metadata={"format": "pt"})
+    edited(folder, dtype=None, torch_dtype=None)
+    expected = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").dtype
+    assert expected == dtype and f"torch.{sources.find(str(folder)).dtype}" == str(expected)
+    engine = Engine(lambda: None, lambda _: None)
+    assert engine.load(str(folder), {})["effective"]["dtype"] == str(expected).removeprefix("torch.")
 
 
 def test_what_is_described_is_what_the_configuration_says() -> None:
@@ -109,6 +178,27 @@ def test_the_identity_changes_with_the_weights(folder: Path) -> None:
     weights["model.norm.weight"] += 1
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     assert sources.find(str(folder)).identity != before
+
+
+def test_a_link_is_a_hash_of_its_content_only_into_blobs_of_the_hub(folder: Path, tmp_path: Path) -> None:
+    for place, by_content in (("elsewhere", False), ("blobs", True)):
+        (tmp_path / place).mkdir()
+        target = tmp_path / place / "weights"
+        path = folder / "model.safetensors"
+        shutil.copy(path, target)
+        path.unlink()
+        path.symlink_to(target)
+        before = sources.find(str(folder)).identity
+        os.utime(target, ns=(1, 1))
+        assert (sources.find(str(folder)).identity == before) == by_content
+
+
+def test_a_synthetic_model_made_again_is_the_same() -> None:
+    _, made = synthetic.folder_of("qwen2-tiny")
+    before = sources.find("hf:synthetic:qwen2-tiny").identity
+    os.utime(made / "model.safetensors", ns=(1, 1))
+    assert sources.find("hf:synthetic:qwen2-tiny").identity == before
+    assert sources.find("hf:synthetic:llama-tiny").identity != before
 
 
 def test_a_type_is_loaded_anew_and_not_by_way_of_a_narrower_one(folder: Path) -> None:
@@ -165,6 +255,8 @@ def test_code_that_comes_with_the_model_is_not_run_unasked(folder: Path, monkeyp
         "from transformers import Qwen2Config, Qwen2ForCausalLM\n"
         "class OwnConfig(Qwen2Config):\n    model_type = 'own-tiny'\n"
         "class OwnModel(Qwen2ForCausalLM):\n    config_class = OwnConfig\n"
+        "    def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, use_cache=None):\n"
+        "        return super().forward(input_ids, attention_mask, position_ids, past_key_values, use_cache=use_cache)\n"
     )
     refused(lambda: sources.find(str(folder)), "needs code that comes with it", "--trust-remote-code")
     monkeypatch.setenv("KVAT_TRUST_REMOTE_CODE", "1")
@@ -172,10 +264,14 @@ def test_code_that_comes_with_the_model_is_not_run_unasked(folder: Path, monkeyp
     engine = Engine(lambda: None, lambda _: None)
     described = engine.describe(str(folder))
     assert described["model"]["remote_code"] is True
+    (attentions,) = [knob["values"] for knob in described["knobs"] if knob["name"] == "attn_implementation"]
+    assert {"sdpa", "eager"} <= set(attentions)
     assert any("--trust-remote-code" in note for note in described["notes"])
     engine.load(str(folder), {})
     engine.prepare({}, 128, 1)
-    assert len(tokens_of(engine, IDS, 4)) == 4
+    assert len(tokens_of(engine, IDS, 4)) == 4  # by a forward that cannot leave out logits
+    edited(folder, auto_map={**auto, "AutoModelForCausalLM": "own.NoSuchModel"})
+    refused(lambda: sources.find(str(folder)), "its own code cannot be used")
 
 
 @pytest.mark.parametrize("kind", ["t5", "vit", "bert-generation"])

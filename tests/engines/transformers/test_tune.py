@@ -80,9 +80,9 @@ def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(synthetic.folder_of("gpt2-tiny")[1], tmp_path / "mine"))
 
 
-@pytest.mark.parametrize("name", ["./mine", "mine/config.json"])
+@pytest.mark.parametrize("name", ["./mine", "mine/config.json", "config.json"])
 def test_a_folder_with_a_configuration_finds_this_engine(folder: Path, name: str) -> None:
-    listed = kvat("engines", "--model", name, "--json", cwd=folder.parent)
+    listed = kvat("engines", "--model", name, "--json", cwd=folder if name == "config.json" else folder.parent)
     assert listed.returncode == 0, listed.stderr
     (engine,) = json.loads(listed.stdout)["engines"]
     assert engine["name"] == "transformers" and engine["describe"]["model"]["name"] == "mine"
@@ -119,7 +119,7 @@ def test_remote_code_is_run_by_flag_and_then_said_in_the_plan_and_the_report(fol
     assert refused.returncode == 65 and "--trust-remote-code" in refused.stderr
     out = tmp_path / "out"
     done = kvat("tune", folder, "--trust-remote-code", "--profile", "ci-micro", "--time", "3s", "--trials", "1", *FEW,
-                "--set", "attn_implementation=eager", "-o", out, HF_MODULES_CACHE=str(tmp_path / "modules"))  # fmt: skip
+                "-o", out, HF_MODULES_CACHE=str(tmp_path / "modules"))  # fmt: skip
     assert done.returncode in DECIDED, done.stderr
     assert json.loads((out / "best_plan.json").read_text())["model"]["remote_code"] is True
     assert "Code that comes with this model is run" in (out / "report.md").read_text()
