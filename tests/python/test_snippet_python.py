@@ -104,17 +104,22 @@ def test_the_snippet_is_the_format_that_comes_first(tmp_path: Path) -> None:
     assert os.access(tmp_path / "optimized_config.py", os.X_OK)
 
 
+def worker_of(folder: Path, engine: str, **script: Any) -> Path:
+    """A worker that says it is of this engine, with one setting whose second value is faster."""
+    hello = {"engine": {"name": engine, "version": "5.23.0"}}
+    knob = {"name": "grad_mode", "type": "enum", "values": ["no_grad", "inference_mode"], "default": "no_grad",
+            "search": ["no_grad", "inference_mode"], "scope": "request", "help": "gradients"}  # fmt: skip
+    rules = [{"at": "initialize", "result": hello}]
+    worker = scripted(folder, {**script, "rules": rules, "knobs": [knob], "step_ms": {"no_grad": 3, "inference_mode": 2}})
+    return worker.rename(folder / engine)
+
+
 def test_a_run_leaves_it_beside_the_plan_and_tells_of_the_models_code(tmp_path: Path) -> None:
     """From what the worker says of the model: its commit, and that code came with it."""
     commit = SAMPLE["model"]["revision"]
     home = tmp_path / "home"
     model = {"name": "hf:me/mine", "file": f"{home}/snapshots/{commit}", "revision": commit, "remote_code": True}
-    hello = {"engine": {"name": "transformers", "version": "5.23.0"}}
-    script = {"model": model, "rules": [{"at": "initialize", "result": hello}]}
-    knob = {"name": "grad_mode", "type": "enum", "values": ["no_grad", "inference_mode"], "default": "no_grad",
-            "search": ["no_grad", "inference_mode"], "scope": "request", "help": "gradients"}  # fmt: skip
-    worker = scripted(tmp_path, {**script, "knobs": [knob], "step_ms": {"no_grad": 3, "inference_mode": 2}})
-    worker = worker.rename(tmp_path / "transformers")
+    worker = worker_of(tmp_path, "transformers", model=model)
     result = kvat("tune", "m", "--engine", worker, "--profile", "ci-micro", cwd=tmp_path, env=environment(HOME=str(home)))
     assert result.code in (0, 6), result.err
     results = tmp_path / "kvat_results"
@@ -128,3 +133,22 @@ def test_a_run_leaves_it_beside_the_plan_and_tells_of_the_models_code(tmp_path: 
     said = "Code that comes with the model was run"
     for told in (result.out + result.err, (results / "report.md").read_text(), (results / "report.html").read_text()):
         assert said in " ".join(told.split())
+
+
+@pytest.mark.parametrize("engine", ["transformers", "llamacpp"])
+def test_the_context_of_a_plan_for_two_sequences_is_that_of_one(tmp_path: Path, engine: str) -> None:
+    """llama-server divides its context among the slots, so that its script names that of both."""
+    worker = worker_of(tmp_path, engine)
+    result = kvat("tune", "m", "--engine", worker, "--profile", "ci-micro", "--batch", "2", cwd=tmp_path)
+    assert result.code in (0, 6), result.err
+    results = tmp_path / "kvat_results"
+    plan = json.loads((results / "best_plan.json").read_text())
+    cells = plan["profile"]["cells"]
+    one = max(cell["prompt_tokens"] + cell["output_tokens"] for cell in cells)
+    assert (plan["context_tokens"], plan["sequences"]) == (one, 2)
+    assert {"context_above_tokens": one} in [rule["when"] for rule in plan["fallback"]]
+    if engine == "transformers":
+        assert constants((results / "optimized_config.py").read_text())["CONTEXT_TOKENS"] == one
+    else:
+        words = (results / "llama-server.sh").read_text().replace("\\\n", "").split()
+        assert [words[words.index(flag) + 1] for flag in ("-c", "-np")] == [str(2 * one), "2"]
