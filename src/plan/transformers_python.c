@@ -99,7 +99,7 @@ static bool is_of_hub(const json_t *model, const kvat_snippet_target *target) {
 }
 
 static void put_model(kvat_buf *out, const json_t *model, const kvat_snippet_target *target) {
-    bool hub = is_of_hub(model, target), remote_code = json_is_true(json_object_get(model, "remote_code"));
+    bool hub = is_of_hub(model, target);
     const char *below = kvat__below_home(target);
     bool synthetic = json_is_true(json_object_get(model, "synthetic"));
     if (synthetic || (!hub && !target->model_path))
@@ -116,8 +116,11 @@ static void put_model(kvat_buf *out, const json_t *model, const kvat_snippet_tar
         kvat_escape_python(out, kvat__text_of(model, "revision"));
     else
         kvat_buf_puts(out, "None");
-    kvat_buf_printf(out, "\nTRUST_REMOTE_CODE = %s\n",
-                    remote_code ? "True  # the model was measured with its own code, which is run here too" : "False");
+    kvat_buf_printf(
+        out, "\nREMOTE_CODE = %s\n",
+        json_is_true(json_object_get(model, "remote_code"))
+            ? "True  # measured with code that comes with the model; whoever runs this file allows it, or not"
+            : "False");
 }
 
 /* ---- settings ---- */
@@ -246,8 +249,9 @@ static kvat_status put_file(kvat_buf *out, const json_t *plan, const kvat_snippe
     kvat__snippet_header(out, plan, target, "#", "Hugging Face Transformers with the configuration measured here",
                          NULL);
     if (json_is_true(json_object_get(model, "remote_code")))
-        kvat_buf_puts(out, "# REMOTE CODE: this model runs code that comes with its repository, as it did when it was "
-                           "measured.\n");
+        kvat_buf_puts(out,
+                      "# REMOTE CODE: the plan was measured with code that comes with the model. It runs here only "
+                      "where you say so,\n# with load(trust_remote_code=True) or --trust-remote-code.\n");
     put_unknown(out, settings);
     kvat_buf_puts(out, kvat__transformers_before);
     put_model(out, model, target);

@@ -44,7 +44,7 @@ class Rule(TypedDict, total=False):
 # <plan>
 MODEL: str | None = None
 REVISION: str | None = None
-TRUST_REMOTE_CODE = False
+REMOTE_CODE = False
 CONTEXT_TOKENS = 4096
 SETTINGS: Settings = {"dtype": "float32"}
 RULES: list[Rule] = []
@@ -211,19 +211,27 @@ def settings_of(model: Any) -> Settings:
     return _settings[model]
 
 
-def load(model: str | os.PathLike[str] | None = None, *, context_tokens: int | None = None) -> tuple[Any, Any]:
+def load(
+    model: str | os.PathLike[str] | None = None, *, context_tokens: int | None = None, trust_remote_code: bool = False
+) -> tuple[Any, Any]:
     """Model and tokenizer, as measured or, where RULES say so, as measured second best.
 
     `model` is a folder or a name on the hub; without it the variable MODEL of the environment, then that of the plan.
-    `context_tokens` is what will be needed, for the rules about it. Raises ValueError where there is no model to load or
-    its weights are not complete, OSError where it cannot be read.
+    `context_tokens` is what will be needed, for the rules about it. `trust_remote_code` runs code that comes with the
+    model, which a plan alone never does. Raises ValueError where there is no model to load, its weights are not complete or
+    it needs such code, OSError where it cannot be read.
     """
     source = os.fspath(model or os.environ.get("MODEL") or MODEL or "")
     if not source:
         raise ValueError("which model? Give its folder or name: load(FOLDER), --model FOLDER, or MODEL=FOLDER in the environment")
+    if REMOTE_CODE and not trust_remote_code:
+        raise ValueError(
+            f"{source}: the plan was measured with code that comes with the model; it runs only where you allow it, with "
+            "load(trust_remote_code=True) or --trust-remote-code"
+        )
     settings = _chosen(context_tokens)
     device = str(settings.get("device", "cpu"))
-    pinned: dict[str, Any] = {"trust_remote_code": TRUST_REMOTE_CODE and source == MODEL}
+    pinned: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if REVISION and source == MODEL:
         pinned["revision"] = REVISION
     if device == "auto":
@@ -408,9 +416,10 @@ def main() -> None:
     parser.add_argument("prompt")
     parser.add_argument("--model", help="folder or name on the hub (default: $MODEL, then the model that was measured)")
     parser.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="default: %(default)s")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
     arguments = parser.parse_args()
     try:
-        model, tokenizer = load(arguments.model)
+        model, tokenizer = load(arguments.model, trust_remote_code=arguments.trust_remote_code)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     inputs = tokenizer(arguments.prompt, return_tensors="pt")

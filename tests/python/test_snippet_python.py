@@ -43,7 +43,7 @@ def constants(text: str) -> dict[str, Any]:
     found = {}
     for node in ast.parse(text).body:
         target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0] if isinstance(node, ast.Assign) else None
-        if isinstance(target, ast.Name) and target.id in ("MODEL", "REVISION", "TRUST_REMOTE_CODE", "CONTEXT_TOKENS", "SETTINGS", "RULES"):
+        if isinstance(target, ast.Name) and target.id in ("MODEL", "REVISION", "REMOTE_CODE", "CONTEXT_TOKENS", "SETTINGS", "RULES"):
             value = ast.unparse(node.value)
             # Names of the file itself: SETTINGS in the rules, and os in MODEL.
             found[target.id] = eval(value, {"__builtins__": {}}, {"os": os, **found})
@@ -54,7 +54,7 @@ def test_the_plan_is_read_back_as_it_is(tmp_path: Path) -> None:
     read = constants(emitted(tmp_path))
     assert read["SETTINGS"] == SAMPLE["settings"]
     assert (read["MODEL"], read["REVISION"]) == ("Qwen/Qwen2.5-0.5B", SAMPLE["model"]["revision"])
-    assert read["TRUST_REMOTE_CODE"] is False
+    assert read["REMOTE_CODE"] is False
     assert read["CONTEXT_TOKENS"] == SAMPLE["context_tokens"]
     rules = [{k: v for k, v in rule.items() if k != "label"} for rule in SAMPLE["fallback"]]
     rules = [rule for rule in rules if rule["when"] != {"unsupported": {"attn_implementation": "sdpa"}}]  # no machine lacks it
@@ -127,7 +127,7 @@ def test_a_run_leaves_it_beside_the_plan_and_tells_of_the_models_code(tmp_path: 
     assert (plan["model"]["revision"], plan["model"]["remote_code"]) == (commit, True)
     text = (results / "optimized_config.py").read_text()
     read = constants(text)
-    assert (read["MODEL"], read["REVISION"], read["TRUST_REMOTE_CODE"]) == ("me/mine", commit, True)
+    assert (read["MODEL"], read["REVISION"], read["REMOTE_CODE"]) == ("me/mine", commit, True)
     assert read["SETTINGS"] == plan["settings"]
     assert str(home) not in text
     said = "Code that comes with the model was run"

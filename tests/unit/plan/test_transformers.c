@@ -152,18 +152,20 @@ static void random_weights_are_said_to_be_random(void **state) {
     json_decref(plan);
 }
 
-static void remote_code_only_where_the_plan_says_so_and_then_loudly(void **state) {
+static void a_plan_tells_of_remote_code_and_never_switches_it_on(void **state) {
     (void)state;
     json_t *plan = sample_plan(), *model = json_object_get(plan, "model");
     kvat_buf text = KVAT_BUF_INIT;
     put(&text, plan, NULL);
-    has(text.bytes, "\nTRUST_REMOTE_CODE = False\n");
+    has(text.bytes, "\nREMOTE_CODE = False\n");
     has_not(text.bytes, "REMOTE CODE:");
     kvat_buf_reset(&text);
     json_object_set_new(model, "remote_code", json_true());
     put(&text, plan, NULL);
-    has(text.bytes, "\nTRUST_REMOTE_CODE = True");
-    has(text.bytes, "\n# REMOTE CODE: this model runs code that comes with its repository");
+    has(text.bytes, "\nREMOTE_CODE = True  # measured with code that comes with the model");
+    has(text.bytes,
+        "\n# REMOTE CODE: the plan was measured with code that comes with the model. It runs here only where");
+    has_not(text.bytes, "TRUST_REMOTE_CODE");
     kvat_buf_clear(&text);
     json_decref(plan);
 }
@@ -254,7 +256,7 @@ static void hostile_text_stays_inside_its_literal(void **state) {
     has_not(text.bytes, "\nname|");
     has_not(text.bytes, "\xE2\x80\xAE");
     has_not(text.bytes, "\033");
-    has(text.bytes, "\\\"\\\"\\\"\\\\\"\nTRUST_REMOTE_CODE");
+    has(text.bytes, "\\\"\\\"\\\"\\\\\"\nREMOTE_CODE");
     kvat_buf_clear(&text);
     json_decref(plan);
 }
@@ -284,7 +286,7 @@ int main(void) {
         cmocka_unit_test(the_model_is_named_by_commit_or_path_or_asked_for),
         cmocka_unit_test(only_a_name_of_the_hub_is_taken_for_one),
         cmocka_unit_test(random_weights_are_said_to_be_random),
-        cmocka_unit_test(remote_code_only_where_the_plan_says_so_and_then_loudly),
+        cmocka_unit_test(a_plan_tells_of_remote_code_and_never_switches_it_on),
         cmocka_unit_test(a_plan_with_a_model_of_the_wrong_type_is_refused),
         cmocka_unit_test(an_unknown_knob_is_said_to_be_missing),
         cmocka_unit_test(rules_that_never_hold_are_left_out),
