@@ -243,8 +243,7 @@ static void put_rules(kvat_buf *out, const json_t *rules, const json_t *settings
 
 /* ---- the file ---- */
 static kvat_status put_file(kvat_buf *out, const json_t *plan, const kvat_snippet_target *target, kvat_error *err) {
-    const json_t *own = json_object_get(plan, "settings"), *settings = target->settings ? target->settings : own;
-    const json_t *model = json_object_get(plan, "model");
+    const json_t *settings = json_object_get(plan, "settings"), *model = json_object_get(plan, "model");
     kvat_buf_puts(out, "#!/usr/bin/env python3\n");
     kvat__snippet_header(out, plan, target, "#", "Hugging Face Transformers with the configuration measured here",
                          NULL);
@@ -257,13 +256,13 @@ static kvat_status put_file(kvat_buf *out, const json_t *plan, const kvat_snippe
     put_model(out, model, target);
     kvat_buf_printf(out, "CONTEXT_TOKENS = %lld\n",
                     (long long)json_integer_value(json_object_get(plan, "context_tokens")));
-    put_settings(out, settings, json_equal(settings, own) ? json_object_get(plan, "changed") : NULL);
+    put_settings(out, settings, json_object_get(plan, "changed"));
     put_rules(out, json_object_get(plan, "fallback"), settings);
     kvat_buf_puts(out, kvat__transformers_after);
     return kvat_buf_status(out, err);
 }
 
 const kvat__format kvat__transformers_formats[] = {
-    {"python", "optimized_config.py", 0755, put_file},
-    {NULL, NULL, 0, NULL},
+    {"python", "optimized_config.py", 0755, put_file, true},
+    {NULL, NULL, 0, NULL, false},
 };

@@ -86,6 +86,16 @@ def test_a_path_is_the_bytes_it_was(tmp_path: Path, name: bytes) -> None:
     assert read["REVISION"] is None
 
 
+def test_it_is_the_same_however_much_memory_is_free_when_it_is_written(tmp_path: Path) -> None:
+    """A rule that holds now need not hold where and when it runs, and it evaluates them itself."""
+    texts = {emitted(tmp_path, "--free-memory", size, "--context", "99999") for size in ("1B", "1200MiB", "1TiB")}
+    assert len(texts) == 1
+    assert constants(texts.pop())["SETTINGS"] == SAMPLE["settings"]
+    said = kvat("apply", tmp_path / "plan.json", "--format", "python", "--free-memory", "1200MiB", cwd=tmp_path).err
+    assert "Rule 2 of the plan holds" in said
+    assert "evaluates them where it runs" in " ".join(said.split())
+
+
 def test_a_rule_that_lacks_a_setting_is_written_whole(tmp_path: Path) -> None:
     use = {"dtype": "float32", "decode_threads": 1}
     rules = [{"when": {"free_memory_below_bytes": 5}, "use": use, "because": "small"}]

@@ -230,16 +230,20 @@ static void rules_that_never_hold_are_left_out(void **state) {
     }
 }
 
-static void settings_of_a_rule_take_the_place_of_the_plans(void **state) {
+/* The file evaluates the rules where it runs: what a rule says of this moment has no place in it. */
+static void settings_are_always_the_plans_own(void **state) {
     (void)state;
     json_t *plan = sample_plan(), *settings = json_pack("{s:s, s:i}", "dtype", "float32", "decode_threads", 3);
-    kvat_buf text = KVAT_BUF_INIT;
-    const kvat_snippet_target target = {.settings = settings};
-    put(&text, plan, &target);
-    has(text.bytes, "SETTINGS: Settings = {\n    \"dtype\": \"float32\",\n    \"decode_threads\": 3,\n}\n");
-    has(text.bytes, "fallback rules");
-    has_not(text.bytes, "confirmed  "); /* the plan's figures are not theirs */
+    kvat_buf text = KVAT_BUF_INIT, own = KVAT_BUF_INIT;
+    put(&own, plan, NULL);
+    put(&text, plan, &(kvat_snippet_target){.settings = settings});
+    assert_string_equal(text.bytes, own.bytes);
+    assert_true(kvat_snippet_has_rules("transformers", "python"));
+    assert_false(kvat_snippet_has_rules("llamacpp", "preset"));
+    assert_false(kvat_snippet_has_rules("llamacpp", "python"));
+    assert_false(kvat_snippet_has_rules("sim", NULL));
     kvat_buf_clear(&text);
+    kvat_buf_clear(&own);
     json_decref(settings);
     json_decref(plan);
 }
@@ -290,7 +294,7 @@ int main(void) {
         cmocka_unit_test(a_plan_with_a_model_of_the_wrong_type_is_refused),
         cmocka_unit_test(an_unknown_knob_is_said_to_be_missing),
         cmocka_unit_test(rules_that_never_hold_are_left_out),
-        cmocka_unit_test(settings_of_a_rule_take_the_place_of_the_plans),
+        cmocka_unit_test(settings_are_always_the_plans_own),
         cmocka_unit_test(hostile_text_stays_inside_its_literal),
         cmocka_unit_test(out_of_memory_is_said_and_nothing_goes_missing),
     };
