@@ -213,6 +213,8 @@ static void rules_that_never_hold_are_left_out(void **state) {
         {"{\"unsupported\": {\"attn_implementation\": \"flash_attention_2\"}}", true},
         {"{\"unsupported\": {\"device\": \"cuda:0\"}}", true},
         {"{\"unsupported\": {\"prefill_mkldnn\": \"on\"}}", true},
+        {"{\"unsupported\": {\"compile_mode\": \"default\"}}", true},
+        {"{\"unsupported\": {\"compile_mode\": \"none\"}}", false},
         {"{\"unsupported\": {\"warp\": \"on\"}}", false},
         {"{\"unsupported\": {}}", false},
         {"{\"moon_is_full\": true}", false},
@@ -228,6 +230,32 @@ static void rules_that_never_hold_are_left_out(void **state) {
         kvat_buf_clear(&text);
         json_decref(plan);
     }
+}
+
+/* Those without a measured peak say none, and neither does a plan whose trials were read from different sources. */
+static void what_was_measured_as_peak_stands_with_the_settings(void **state) {
+    (void)state;
+    static const struct {
+        const char *source, *of;
+    } cases[] = {{"VmHWM", "\"host\""}, {KVAT_PEAK_OF_DEVICES, "\"devices\""}, {NULL, "None"}};
+    json_t *plan = sample_plan(), *rule = json_array_get(json_object_get(plan, "fallback"), 1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvat_buf text = KVAT_BUF_INIT;
+        char wanted[96];
+        json_t *peak =
+            json_pack("{s:O, s:I}", "settings", json_object_get(rule, "use"), "peak_bytes", (json_int_t)7777);
+        json_object_set_new(plan, "alternatives", i == 0 ? json_array() : json_pack("[o]", json_incref(peak)));
+        json_object_set_new(json_object_get(plan, "memory"), "source",
+                            cases[i].source ? json_string(cases[i].source) : json_null());
+        put(&text, plan, NULL);
+        snprintf(wanted, sizeof wanted, "\nPEAK_BYTES: int | None = 1171569051  # 1.09 GiB\nPEAK_OF: str | None = %s\n",
+                 cases[i].of);
+        has(text.bytes, wanted);
+        (i == 0 ? has_not : has)(text.bytes, "\"peak_bytes\": 7777,  # ");
+        kvat_buf_clear(&text);
+        json_decref(peak);
+    }
+    json_decref(plan);
 }
 
 /* The file evaluates the rules where it runs: what a rule says of this moment has no place in it. */
@@ -294,6 +322,7 @@ int main(void) {
         cmocka_unit_test(a_plan_with_a_model_of_the_wrong_type_is_refused),
         cmocka_unit_test(an_unknown_knob_is_said_to_be_missing),
         cmocka_unit_test(rules_that_never_hold_are_left_out),
+        cmocka_unit_test(what_was_measured_as_peak_stands_with_the_settings),
         cmocka_unit_test(settings_are_always_the_plans_own),
         cmocka_unit_test(hostile_text_stays_inside_its_literal),
         cmocka_unit_test(out_of_memory_is_said_and_nothing_goes_missing),
