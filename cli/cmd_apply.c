@@ -150,6 +150,21 @@ static kvat_status look_around(applying *a, kvat_error *err) {
     return ask_engine(a, err);
 }
 
+/* ---- what is asked for ---- */
+
+static bool wants_snippet(const cli_args *args) {
+    return cli_has(args, CLI_PRINT_SNIPPET) || cli_has(args, CLI_FORMAT) || cli_has(args, CLI_OUT);
+}
+
+/** --format, or what the file's name says, or the engine's first. */
+static const char *format_of(const applying *a) {
+    const char *asked = cli_text(a->context->args, CLI_FORMAT), *file = cli_text(a->context->args, CLI_OUT);
+    if (asked) return asked;
+    const char *slash = file ? strrchr(file, '/') : NULL;
+    const char *named = file ? kvat_snippet_format_of(a->engine, slash ? slash + 1 : file) : NULL;
+    return named ? named : kvat_snippet_formats(a->engine)[0];
+}
+
 /* ---- what is said ---- */
 
 static const json_t *fired_rule(const applying *a) {
@@ -208,6 +223,8 @@ static void say_rule(const applying *a) {
     if (a->conditions.free_device_memory_bytes < 0 && has_rule(a->plan, "free_device_memory_below_bytes"))
         cli_say(a->context->io, "How much device memory is free is not known here; rules about it need --free-memory");
     if (a->advice) cli_warn(a->context->io, "%s", a->advice);
+    if (wants_snippet(a->context->args) && kvat_snippet_has_rules(a->engine, format_of(a)))
+        cli_say(a->context->io, "The file has the plan's own settings and its rules, and evaluates them where it runs");
     kvat_buf_clear(&text);
 }
 
@@ -271,15 +288,6 @@ static bool has_formats(const applying *a) {
     return kvat_snippet_formats(a->engine)[0] != NULL;
 }
 
-/** --format, or what the file's name says, or the engine's first. */
-static const char *format_of(const applying *a) {
-    const char *asked = cli_text(a->context->args, CLI_FORMAT), *file = cli_text(a->context->args, CLI_OUT);
-    if (asked) return asked;
-    const char *slash = file ? strrchr(file, '/') : NULL;
-    const char *named = file ? kvat_snippet_format_of(a->engine, slash ? slash + 1 : file) : NULL;
-    return named ? named : kvat_snippet_formats(a->engine)[0];
-}
-
 static unsigned mode_of(const applying *a, const char *format) {
     size_t n = 0;
     const kvat_snippet *snippets = kvat_snippets_for(&n, a->engine);
@@ -294,10 +302,6 @@ static kvat_status make_snippet(kvat_buf *out, const applying *a, const char *fo
     kvat_snippet_target target = {.model_path = *a->model ? a->model : NULL, .settings = a->settings};
     if (!format) return kvat_fail(err, KVAT_ERR_USAGE, "kvat writes no snippets for the engine '%s'", a->engine);
     return kvat_snippet_put(out, a->plan, format, &target, err);
-}
-
-static bool wants_snippet(const cli_args *args) {
-    return cli_has(args, CLI_PRINT_SNIPPET) || cli_has(args, CLI_FORMAT) || cli_has(args, CLI_OUT);
 }
 
 static bool names_file(const cli_args *args) {

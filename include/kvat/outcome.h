@@ -103,7 +103,8 @@ typedef enum kvat_decision {
 typedef struct kvat_outcome {
     /* what was asked */
     kvat_profile *profile;
-    int64_t context_tokens, sequences;
+    int64_t context_tokens;                      /**< of one sequence */
+    int64_t sequences;                           /**< most at once */
     json_t *request;                             /**< kvat-request/1 */
     json_t *engine;                              /**< `initialize` result's engine object */
     json_t *model;                               /**< `describe` result's model object */

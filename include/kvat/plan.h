@@ -72,13 +72,15 @@ KVAT_EXTERN const kvat_snippet *kvat_snippets_for(size_t *n, const char *engine_
 /** What a snippet needs to know beside the plan. */
 typedef struct kvat_snippet_target {
     const char *model_path; /**< absolute path, or NULL: the script takes it from $1 / MODEL */
-    const json_t *settings; /**< from kvat_plan_resolve(), or NULL: the plan's own */
+    const json_t *settings; /**< from kvat_plan_resolve(), or NULL: the plan's own, as in any format that has rules */
     const char *home; /**< home folder, or NULL; what lies below it is written without naming it: as $HOME in scripts,
                            by its file name alone where there are no variables */
 } kvat_snippet_target;
 
 /** Formats by name for `kvat apply --format`: "llama-server", "preset", "compose", "k8s", … NULL-terminated. */
 KVAT_EXTERN const char *const *kvat_snippet_formats(const char *engine_name);
+/** Does this format carry the plan's fallback rules and evaluate them itself, each time and where it runs? */
+KVAT_EXTERN bool kvat_snippet_has_rules(const char *engine_name, const char *format);
 /** Appends one format. KVAT_ERR_USAGE: unknown format for this engine (nearest suggested), or a path that the format
  * cannot express. */
 KVAT_EXTERN kvat_status kvat_snippet_put(kvat_buf *out, const json_t *plan, const char *format,

@@ -133,9 +133,9 @@ void kvat__llamacpp_unknown(kvat_buf *out, const kvat__settings *settings, const
 }
 
 const kvat__format kvat__llamacpp_formats[] = {
-    {"llama-server", "llama-server.sh", 0755, kvat__llamacpp_put_script},
-    {"preset", "llama-server-preset.ini", 0644, kvat__llamacpp_put_preset},
-    {"compose", NULL, 0644, kvat__llamacpp_put_compose},
-    {"k8s", NULL, 0644, kvat__llamacpp_put_k8s},
-    {NULL, NULL, 0, NULL},
+    {"llama-server", "llama-server.sh", 0755, kvat__llamacpp_put_script, false},
+    {"preset", "llama-server-preset.ini", 0644, kvat__llamacpp_put_preset, false},
+    {"compose", NULL, 0644, kvat__llamacpp_put_compose, false},
+    {"k8s", NULL, 0644, kvat__llamacpp_put_k8s, false},
+    {NULL, NULL, 0, NULL, false},
 };

@@ -65,6 +65,8 @@ typedef struct kvat__format {
     const char *file_name; /**< written beside the plan, or NULL */
     unsigned mode;
     kvat_status (*put)(kvat_buf *out, const json_t *plan, const kvat_snippet_target *target, kvat_error *err);
+    bool has_rules; /**< evaluates the plan's fallback rules itself, and is always written with the plan's own settings
+                     */
 } kvat__format;
 
 /* Each ends with a NULL name. */

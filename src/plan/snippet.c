@@ -69,14 +69,26 @@ static kvat_status unknown_format(const engine_row *row, const char *engine, con
     return status;
 }
 
+static const kvat__format *format_named(const engine_row *row, const char *format) {
+    for (const kvat__format *each = row ? row->formats : NULL; format && each && each->name; each++)
+        if (strcmp(each->name, format) == 0) return each;
+    return NULL;
+}
+
+bool kvat_snippet_has_rules(const char *engine_name, const char *format) {
+    const kvat__format *found = format_named(row_of(engine_name), format);
+    return found && found->has_rules;
+}
+
 kvat_status kvat_snippet_put(kvat_buf *out, const json_t *plan, const char *format, const kvat_snippet_target *target,
                              kvat_error *err) {
-    static const kvat_snippet_target nothing = {.model_path = NULL};
+    kvat_snippet_target to = target ? *target : (kvat_snippet_target){.model_path = NULL};
     kvat_status status = kvat_plan_check(plan, err);
     if (status != KVAT_OK) return status;
     const char *engine = kvat__text_of(json_object_get(plan, "engine"), "name");
     const engine_row *row = row_of(engine);
-    for (const kvat__format *each = row ? row->formats : NULL; each && each->name; each++)
-        if (strcmp(each->name, format) == 0) return each->put(out, plan, target ? target : &nothing, err);
-    return unknown_format(row, engine, format, err);
+    const kvat__format *found = format_named(row, format);
+    if (!found) return unknown_format(row, engine, format, err);
+    if (found->has_rules) to.settings = NULL;
+    return found->put(out, plan, &to, err);
 }

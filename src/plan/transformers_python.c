@@ -23,7 +23,7 @@ static const knob knobs[] = {
     {"cache_implementation", " dynamic static sliding_window quantized "},
     {"cache_quantizer", " none "},
     {"cache_group_size", NULL},
-    {"compile_mode", NULL},
+    {"compile_mode", " none "},
     {"prefill_threads", NULL},
     {"decode_threads", NULL},
     {"prefill_mkldnn", " off "},
@@ -99,7 +99,7 @@ static bool is_of_hub(const json_t *model, const kvat_snippet_target *target) {
 }
 
 static void put_model(kvat_buf *out, const json_t *model, const kvat_snippet_target *target) {
-    bool hub = is_of_hub(model, target), remote_code = json_is_true(json_object_get(model, "remote_code"));
+    bool hub = is_of_hub(model, target);
     const char *below = kvat__below_home(target);
     bool synthetic = json_is_true(json_object_get(model, "synthetic"));
     if (synthetic || (!hub && !target->model_path))
@@ -116,8 +116,11 @@ static void put_model(kvat_buf *out, const json_t *model, const kvat_snippet_tar
         kvat_escape_python(out, kvat__text_of(model, "revision"));
     else
         kvat_buf_puts(out, "None");
-    kvat_buf_printf(out, "\nTRUST_REMOTE_CODE = %s\n",
-                    remote_code ? "True  # the model was measured with its own code, which is run here too" : "False");
+    kvat_buf_printf(
+        out, "\nREMOTE_CODE = %s\n",
+        json_is_true(json_object_get(model, "remote_code"))
+            ? "True  # measured with code that comes with the model; whoever runs this file allows it, or not"
+            : "False");
 }
 
 /* ---- settings ---- */
@@ -204,7 +207,19 @@ static void put_when(kvat_buf *out, const json_t *when) {
     }
 }
 
-static void put_rule(kvat_buf *out, const json_t *rule, const json_t *settings) {
+/* 0: not known. */
+static long long peak_of(const json_t *plan, const json_t *settings) {
+    json_int_t peak = json_integer_value(json_object_get(kvat__figures_of(plan, settings), "peak_bytes"));
+    return peak > 0 ? (long long)peak : 0;
+}
+
+static void put_peak(kvat_buf *out, long long peak, const char *after) {
+    kvat_buf_printf(out, "%lld%s  # ", peak, after);
+    kvat_put_bytes(out, peak);
+}
+
+static void put_rule(kvat_buf *out, const json_t *rule, const json_t *plan) {
+    const json_t *settings = json_object_get(plan, "settings");
     const json_t *use = json_object_get(rule, "use"), *when = json_object_get(rule, "when");
     const json_t *limit = json_object_get(when, "free_memory_below_bytes");
     if (!limit) limit = json_object_get(when, "free_device_memory_below_bytes");
@@ -218,7 +233,13 @@ static void put_rule(kvat_buf *out, const json_t *rule, const json_t *settings) 
     if (use) {
         kvat_buf_puts(out, "\n        \"use\": ");
         put_use(out, use, settings);
-        kvat_buf_puts(out, ",\n        \"because\": ");
+        if (peak_of(plan, use)) {
+            kvat_buf_puts(out, ",\n        \"peak_bytes\": ");
+            put_peak(out, peak_of(plan, use), ",");
+        } else {
+            kvat_buf_putc(out, ',');
+        }
+        kvat_buf_puts(out, "\n        \"because\": ");
     } else {
         kvat_buf_puts(out, "\n        \"advise\": ");
     }
@@ -226,40 +247,53 @@ static void put_rule(kvat_buf *out, const json_t *rule, const json_t *settings) 
     kvat_buf_puts(out, ",\n    },\n");
 }
 
-static void put_rules(kvat_buf *out, const json_t *rules, const json_t *settings) {
+static void put_rules(kvat_buf *out, const json_t *plan) {
     size_t i;
     json_t *rule;
     kvat_buf_puts(out,
                   "# The first whose condition holds and whose settings can be had is used; evaluated by load() and "
                   "apply().\nRULES: list[Rule] = [\n");
-    json_array_foreach((json_t *)rules, i, rule) {
-        if (can_hold(json_object_get(rule, "when"))) put_rule(out, rule, settings);
+    json_array_foreach(json_object_get(plan, "fallback"), i, rule) {
+        if (can_hold(json_object_get(rule, "when"))) put_rule(out, rule, plan);
     }
     kvat_buf_puts(out, "]\n");
 }
 
+static void put_memory(kvat_buf *out, const json_t *plan) {
+    static const char *const of[] = {
+        [KVAT__MEMORY_UNKNOWN] = "None", [KVAT__MEMORY_HOST] = "\"host\"", [KVAT__MEMORY_DEVICES] = "\"devices\""};
+    long long peak = peak_of(plan, NULL);
+    kvat_buf_puts(out, "PEAK_BYTES: int | None = ");
+    if (peak)
+        put_peak(out, peak, "");
+    else
+        kvat_buf_puts(out, "None");
+    kvat_buf_printf(out, "\nPEAK_OF: str | None = %s\n", of[kvat__memory_of_plan(plan)]);
+}
+
 /* ---- the file ---- */
 static kvat_status put_file(kvat_buf *out, const json_t *plan, const kvat_snippet_target *target, kvat_error *err) {
-    const json_t *own = json_object_get(plan, "settings"), *settings = target->settings ? target->settings : own;
-    const json_t *model = json_object_get(plan, "model");
+    const json_t *settings = json_object_get(plan, "settings"), *model = json_object_get(plan, "model");
     kvat_buf_puts(out, "#!/usr/bin/env python3\n");
     kvat__snippet_header(out, plan, target, "#", "Hugging Face Transformers with the configuration measured here",
                          NULL);
     if (json_is_true(json_object_get(model, "remote_code")))
-        kvat_buf_puts(out, "# REMOTE CODE: this model runs code that comes with its repository, as it did when it was "
-                           "measured.\n");
+        kvat_buf_puts(out,
+                      "# REMOTE CODE: the plan was measured with code that comes with the model. It runs here only "
+                      "where you say so,\n# with load(trust_remote_code=True) or --trust-remote-code.\n");
     put_unknown(out, settings);
     kvat_buf_puts(out, kvat__transformers_before);
     put_model(out, model, target);
     kvat_buf_printf(out, "CONTEXT_TOKENS = %lld\n",
                     (long long)json_integer_value(json_object_get(plan, "context_tokens")));
-    put_settings(out, settings, json_equal(settings, own) ? json_object_get(plan, "changed") : NULL);
-    put_rules(out, json_object_get(plan, "fallback"), settings);
+    put_settings(out, settings, json_object_get(plan, "changed"));
+    put_memory(out, plan);
+    put_rules(out, plan);
     kvat_buf_puts(out, kvat__transformers_after);
     return kvat_buf_status(out, err);
 }
 
 const kvat__format kvat__transformers_formats[] = {
-    {"python", "optimized_config.py", 0755, put_file},
-    {NULL, NULL, 0, NULL},
+    {"python", "optimized_config.py", 0755, put_file, true},
+    {NULL, NULL, 0, NULL, false},
 };

@@ -20,6 +20,7 @@ import argparse
 import functools
 import importlib.util
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -37,6 +38,7 @@ Settings = dict[str, str | int]
 class Rule(TypedDict, total=False):
     when: dict[str, Any]  # one condition
     use: Settings  # either these instead of SETTINGS,
+    peak_bytes: int  # with which this was measured,
     because: str
     advise: str  # or only a warning
 
@@ -44,9 +46,11 @@ class Rule(TypedDict, total=False):
 # <plan>
 MODEL: str | None = None
 REVISION: str | None = None
-TRUST_REMOTE_CODE = False
+REMOTE_CODE = False
 CONTEXT_TOKENS = 4096
 SETTINGS: Settings = {"dtype": "float32"}
+PEAK_BYTES: int | None = None
+PEAK_OF: str | None = None
 RULES: list[Rule] = []
 # </plan>
 
@@ -56,6 +60,7 @@ KERNELS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
     "math": SDPBackend.MATH,
 }
+MARGIN = 1.05  # free memory over the measured peak with which that fits
 STATIC = ("static", "sliding_window", "offloaded_static")
 PACKAGES = {
     "flash_attention_2": "flash_attn",
@@ -79,9 +84,9 @@ class Conditions(NamedTuple):
 
 def resolve(here: Conditions) -> tuple[Settings, str | None]:
     """Settings of the first rule that holds and can be followed, else the plan's own; and a warning, if there is one."""
-    use: Settings | None = None
+    use: Rule | None = None
     advice: str | None = None
-    too_little = lost = False  # no measured settings fit into memory; those that do are not to be had
+    too_little = lost = False  # no measured settings fit into memory; those that do are not offered
     for rule in RULES:
         if not _holds(rule["when"], here):
             continue
@@ -94,13 +99,25 @@ def resolve(here: Conditions) -> tuple[Settings, str | None]:
             if missing(rule["use"]):
                 lost |= memory
             else:
-                use = rule["use"]
-    settings = SETTINGS if use is None else use
+                use = rule
+    settings, peak = (SETTINGS, PEAK_BYTES) if use is None else (use["use"], use.get("peak_bytes"))
     if absent := missing(settings):
-        advice = f"neither the plan's settings nor a measured stand-in can be had here ({absent}): measure again with kvat tune"
-    elif lost and not too_little:
-        advice = "what would fit into the free memory cannot be had here, and these settings may need more"
+        advice = (
+            "the engine here offers neither all settings of the plan nor a measured stand-in for them: measure again with kvat tune "
+            f"(what is lacking: {absent})"
+        )
+    elif not too_little and not _may_fit(peak, here, lost):
+        advice = (
+            "what would fit into the free memory is not offered by the engine here, and these settings may need more: "
+            "measure again with kvat tune"
+        )
     return settings, advice
+
+
+def _may_fit(peak: int | None, here: Conditions, lost: bool) -> bool:
+    """By the measured peak. Where that or the free memory is not known, only what stands in for what fits is doubted."""
+    free = here.free_memory if PEAK_OF == "host" else here.free_device_memory if PEAK_OF == "devices" else None
+    return not lost if peak is None or free is None else peak * MARGIN <= free
 
 
 def _holds(when: Mapping[str, Any], here: Conditions) -> bool:
@@ -126,6 +143,7 @@ def missing(settings: Settings, only: Mapping[str, Any] | None = None) -> str | 
         "attn_implementation": lambda: _installed(attention),
         "sdpa_kernel": lambda: kernel == "auto" or _has_kernel(kernel, settings),
         "cache_implementation": lambda: "offloaded" not in cache or torch.accelerator.is_available(),
+        "compile_mode": lambda: settings["compile_mode"] == "none" or _has_compiler(),
         "cache_quantizer": lambda: _installed(quantizer.partition("-")[0]),
         "prefill_mkldnn": lambda: mkldnn or settings["prefill_mkldnn"] == "off",
         "decode_mkldnn": lambda: mkldnn or settings["decode_mkldnn"] == "off",
@@ -151,6 +169,13 @@ def _has_device(device: str) -> bool:
     if kind == "mps":
         return torch.backends.mps.is_available()
     return kind != "auto" or importlib.util.find_spec("accelerate") is not None
+
+
+def _has_compiler() -> bool:
+    """What torch.compile needs: Triton for GPUs, a C++ compiler for CPUs."""
+    if torch.cuda.is_available():
+        return importlib.util.find_spec("triton") is not None
+    return any(shutil.which(name) for name in ("c++", "g++", "clang++"))
 
 
 def _has_kernel(kernel: str, settings: Settings) -> bool:
@@ -211,19 +236,27 @@ def settings_of(model: Any) -> Settings:
     return _settings[model]
 
 
-def load(model: str | os.PathLike[str] | None = None, *, context_tokens: int | None = None) -> tuple[Any, Any]:
+def load(
+    model: str | os.PathLike[str] | None = None, *, context_tokens: int | None = None, trust_remote_code: bool = False
+) -> tuple[Any, Any]:
     """Model and tokenizer, as measured or, where RULES say so, as measured second best.
 
     `model` is a folder or a name on the hub; without it the variable MODEL of the environment, then that of the plan.
-    `context_tokens` is what will be needed, for the rules about it. Raises ValueError where there is no model to load or
-    its weights are not complete, OSError where it cannot be read.
+    `context_tokens` is what will be needed, for the rules about it. `trust_remote_code` runs code that comes with the
+    model, which a plan alone never does. Raises ValueError where there is no model to load, its weights are not complete or
+    it needs such code, OSError where it cannot be read.
     """
     source = os.fspath(model or os.environ.get("MODEL") or MODEL or "")
     if not source:
         raise ValueError("which model? Give its folder or name: load(FOLDER), --model FOLDER, or MODEL=FOLDER in the environment")
+    if REMOTE_CODE and not trust_remote_code:
+        raise ValueError(
+            f"{source}: the plan was measured with code that comes with the model; it runs only where you allow it, with "
+            "load(trust_remote_code=True) or --trust-remote-code"
+        )
     settings = _chosen(context_tokens)
     device = str(settings.get("device", "cpu"))
-    pinned: dict[str, Any] = {"trust_remote_code": TRUST_REMOTE_CODE and source == MODEL}
+    pinned: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if REVISION and source == MODEL:
         pinned["revision"] = REVISION
     if device == "auto":
@@ -408,9 +441,10 @@ def main() -> None:
     parser.add_argument("prompt")
     parser.add_argument("--model", help="folder or name on the hub (default: $MODEL, then the model that was measured)")
     parser.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="default: %(default)s")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
     arguments = parser.parse_args()
     try:
-        model, tokenizer = load(arguments.model)
+        model, tokenizer = load(arguments.model, trust_remote_code=arguments.trust_remote_code)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     inputs = tokenizer(arguments.prompt, return_tensors="pt")

@@ -203,7 +203,7 @@ static double grid_ratio(const gathering *g, int64_t elapsed_ns) {
 /** The plain facts of a job; the outcome takes profile, knobs and space over from it. */
 static kvat_status take_job(kvat_outcome *o, kvat__job *job, kvat_error *err) {
     const json_t *model = json_object_get(job->describe, "model");
-    o->context_tokens = job->context_tokens;
+    o->context_tokens = kvat_profile_context_tokens(job->profile);
     o->sequences = kvat_profile_sequences(job->profile);
     o->request = json_deep_copy(job->request);
     o->engine = json_deep_copy(json_object_get(job->hello, "engine"));

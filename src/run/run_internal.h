@@ -29,7 +29,7 @@ typedef struct kvat__job {
     bool synthetic;
     int64_t burst_tokens; /**< outputs longer than this are fitted from bursts in the search; 0: none is */
     int64_t token_low, token_high;
-    int64_t context_tokens; /**< of the largest cell; a `prepare` for B sequences asks for B times that of its cells */
+    int64_t context_tokens; /**< of all sequences of the largest `prepare` together; a plan names that of one */
     double delta, p_good;
     uint64_t seed, world_seed;
     int64_t budget_ns, max_trials, trial_limit_ns;

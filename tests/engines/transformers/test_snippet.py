@@ -441,10 +441,12 @@ def test_pickled_weights_are_not_read(snippet: Snippets, folders: dict[str, Path
         snippet(str(pickled)).load()
 
 
+@pytest.mark.parametrize("measured", [False, True])
 @pytest.mark.parametrize("allowed", [False, True])
-def test_code_of_the_model_runs_only_where_the_plan_says_so(
-    snippet: Snippets, folders: dict[str, Path], tmp_path: Path, allowed: bool, monkeypatch: pytest.MonkeyPatch
+def test_code_of_the_model_runs_only_where_the_user_says_so(
+    snippet: Snippets, folders: dict[str, Path], tmp_path: Path, measured: bool, allowed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Whatever the plan says, and the environment."""
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     foreign = copied(folders["llama"], tmp_path / "foreign")
     config = json.loads((foreign / "config.json").read_text())
@@ -456,15 +458,26 @@ def test_code_of_the_model_runs_only_where_the_plan_says_so(
         "class MineConfig(LlamaConfig):\n    model_type = 'mine'\n"
         "class MineForCausalLM(LlamaForCausalLM):\n    config_class = MineConfig\n"
     )
-    module = snippet(str(foreign), model={**SAMPLE["model"], "revision": None, "remote_code": allowed})
+    module = snippet(str(foreign), model={**SAMPLE["model"], "revision": None, "remote_code": measured})
+    monkeypatch.setenv("KVAT_TRUST_REMOTE_CODE", "1")  # which is for the worker
     if allowed:
-        model, tokenizer = module.load()
+        model, tokenizer = module.load(trust_remote_code=True)
         assert type(model).__name__ == "MineForCausalLM"
         assert generated(module, model, tokenizer).shape == (1, len(PROMPT) + NEW)
     else:
-        with pytest.raises(ValueError, match="trust_remote_code"):
+        said = "measured with code that comes with the model.*--trust-remote-code" if measured else "trust_remote_code"
+        with pytest.raises(ValueError, match=said):
             module.load()
     assert (tmp_path / "ran").exists() == allowed
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_as_a_program_it_needs_the_word_of_its_user_for_remote_code(snippet: Snippets, folders: dict[str, Path], allowed: bool) -> None:
+    path = snippet.write("llama", model={**SAMPLE["model"], "revision": None, "remote_code": True})
+    command = [sys.executable, path, PROMPT, "--max-new-tokens", "2", *(["--trust-remote-code"] if allowed else [])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == (0 if allowed else 2)
+    assert allowed or "--trust-remote-code" in done.stderr.splitlines()[-1]
 
 
 def copied(folder: Path, to: Path) -> Path:
@@ -519,7 +532,37 @@ def test_a_stand_in_that_cannot_be_had_either_is_passed_over(snippet: Snippets) 
     module = snippet("llama", fallback=[small])
     settings, advice = module.resolve(module.Conditions(free_memory=5))
     assert settings == DEFAULTS
-    assert "cannot be had here" in advice
+    assert "is not offered by the engine here" in advice
+
+
+@pytest.mark.parametrize(("source", "of"), [("VmHWM", "free_memory"), ("devices: nvml", "free_device_memory")])
+@pytest.mark.parametrize("known", [False, True])
+def test_what_may_not_fit_is_told_by_its_measured_peak(snippet: Snippets, source: str, of: str, known: bool) -> None:
+    """As kvat does it where it knows what the engine offers."""
+    rule = {"when": {"engine_version_not": "0"}, "use": SMALL, "because": "measured"}
+    figures = {**SAMPLE["figures"], "settings": SMALL, "peak_bytes": 1000, "label": "small"}
+    memory = {**SAMPLE["memory"], "source": source}
+    module = snippet("llama", fallback=[rule], alternatives=[figures] if known else [], memory=memory)
+    own = SAMPLE["figures"]["peak_bytes"]
+    for free, version, settings, fits in ((1049, "1", SMALL, not known), (1050, "1", SMALL, True), (None, "1", SMALL, True),
+                                          (own, "0", DEFAULTS, False), (2 * own, "0", DEFAULTS, True)):  # fmt: skip
+        here = module.Conditions(**{of: free}, engine_version=version)
+        chosen, advice = module.resolve(here)
+        assert chosen == settings
+        assert advice == (None if fits else "what would fit into the free memory is not offered by the engine here, and these settings "
+                          "may need more: measure again with kvat tune"), here  # fmt: skip
+
+
+def test_without_a_compiler_a_compiled_model_has_its_stand_in(snippet: Snippets, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("not run: a GPU is here, for which PyTorch brings its compiler")
+    compiled = {"cache_implementation": "static", "compile_mode": "default"}
+    rules = [{"when": {"unsupported": {"compile_mode": "default"}}, "use": SMALL, "because": "measured"}]
+    module = snippet("llama", compiled, fallback=rules)
+    assert module.resolve(module.Conditions()) == ({**DEFAULTS, **compiled}, None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert module.missing({**DEFAULTS, **compiled}) == "compile_mode default"
+    assert module.resolve(module.Conditions()) == (SMALL, None)
 
 
 MISSING = [("device", "cuda:99"), ("device", "mps"), ("cache_implementation", "offloaded"), ("cache_implementation", "offloaded_static"),

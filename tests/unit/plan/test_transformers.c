@@ -152,18 +152,20 @@ static void random_weights_are_said_to_be_random(void **state) {
     json_decref(plan);
 }
 
-static void remote_code_only_where_the_plan_says_so_and_then_loudly(void **state) {
+static void a_plan_tells_of_remote_code_and_never_switches_it_on(void **state) {
     (void)state;
     json_t *plan = sample_plan(), *model = json_object_get(plan, "model");
     kvat_buf text = KVAT_BUF_INIT;
     put(&text, plan, NULL);
-    has(text.bytes, "\nTRUST_REMOTE_CODE = False\n");
+    has(text.bytes, "\nREMOTE_CODE = False\n");
     has_not(text.bytes, "REMOTE CODE:");
     kvat_buf_reset(&text);
     json_object_set_new(model, "remote_code", json_true());
     put(&text, plan, NULL);
-    has(text.bytes, "\nTRUST_REMOTE_CODE = True");
-    has(text.bytes, "\n# REMOTE CODE: this model runs code that comes with its repository");
+    has(text.bytes, "\nREMOTE_CODE = True  # measured with code that comes with the model");
+    has(text.bytes,
+        "\n# REMOTE CODE: the plan was measured with code that comes with the model. It runs here only where");
+    has_not(text.bytes, "TRUST_REMOTE_CODE");
     kvat_buf_clear(&text);
     json_decref(plan);
 }
@@ -211,6 +213,8 @@ static void rules_that_never_hold_are_left_out(void **state) {
         {"{\"unsupported\": {\"attn_implementation\": \"flash_attention_2\"}}", true},
         {"{\"unsupported\": {\"device\": \"cuda:0\"}}", true},
         {"{\"unsupported\": {\"prefill_mkldnn\": \"on\"}}", true},
+        {"{\"unsupported\": {\"compile_mode\": \"default\"}}", true},
+        {"{\"unsupported\": {\"compile_mode\": \"none\"}}", false},
         {"{\"unsupported\": {\"warp\": \"on\"}}", false},
         {"{\"unsupported\": {}}", false},
         {"{\"moon_is_full\": true}", false},
@@ -228,16 +232,46 @@ static void rules_that_never_hold_are_left_out(void **state) {
     }
 }
 
-static void settings_of_a_rule_take_the_place_of_the_plans(void **state) {
+/* Those without a measured peak say none, and neither does a plan whose trials were read from different sources. */
+static void what_was_measured_as_peak_stands_with_the_settings(void **state) {
+    (void)state;
+    static const struct {
+        const char *source, *of;
+    } cases[] = {{"VmHWM", "\"host\""}, {KVAT_PEAK_OF_DEVICES, "\"devices\""}, {NULL, "None"}};
+    json_t *plan = sample_plan(), *rule = json_array_get(json_object_get(plan, "fallback"), 1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvat_buf text = KVAT_BUF_INIT;
+        char wanted[96];
+        json_t *peak =
+            json_pack("{s:O, s:I}", "settings", json_object_get(rule, "use"), "peak_bytes", (json_int_t)7777);
+        json_object_set_new(plan, "alternatives", i == 0 ? json_array() : json_pack("[o]", json_incref(peak)));
+        json_object_set_new(json_object_get(plan, "memory"), "source",
+                            cases[i].source ? json_string(cases[i].source) : json_null());
+        put(&text, plan, NULL);
+        snprintf(wanted, sizeof wanted, "\nPEAK_BYTES: int | None = 1171569051  # 1.09 GiB\nPEAK_OF: str | None = %s\n",
+                 cases[i].of);
+        has(text.bytes, wanted);
+        (i == 0 ? has_not : has)(text.bytes, "\"peak_bytes\": 7777,  # ");
+        kvat_buf_clear(&text);
+        json_decref(peak);
+    }
+    json_decref(plan);
+}
+
+/* The file evaluates the rules where it runs: what a rule says of this moment has no place in it. */
+static void settings_are_always_the_plans_own(void **state) {
     (void)state;
     json_t *plan = sample_plan(), *settings = json_pack("{s:s, s:i}", "dtype", "float32", "decode_threads", 3);
-    kvat_buf text = KVAT_BUF_INIT;
-    const kvat_snippet_target target = {.settings = settings};
-    put(&text, plan, &target);
-    has(text.bytes, "SETTINGS: Settings = {\n    \"dtype\": \"float32\",\n    \"decode_threads\": 3,\n}\n");
-    has(text.bytes, "fallback rules");
-    has_not(text.bytes, "confirmed  "); /* the plan's figures are not theirs */
+    kvat_buf text = KVAT_BUF_INIT, own = KVAT_BUF_INIT;
+    put(&own, plan, NULL);
+    put(&text, plan, &(kvat_snippet_target){.settings = settings});
+    assert_string_equal(text.bytes, own.bytes);
+    assert_true(kvat_snippet_has_rules("transformers", "python"));
+    assert_false(kvat_snippet_has_rules("llamacpp", "preset"));
+    assert_false(kvat_snippet_has_rules("llamacpp", "python"));
+    assert_false(kvat_snippet_has_rules("sim", NULL));
     kvat_buf_clear(&text);
+    kvat_buf_clear(&own);
     json_decref(settings);
     json_decref(plan);
 }
@@ -254,7 +288,7 @@ static void hostile_text_stays_inside_its_literal(void **state) {
     has_not(text.bytes, "\nname|");
     has_not(text.bytes, "\xE2\x80\xAE");
     has_not(text.bytes, "\033");
-    has(text.bytes, "\\\"\\\"\\\"\\\\\"\nTRUST_REMOTE_CODE");
+    has(text.bytes, "\\\"\\\"\\\"\\\\\"\nREMOTE_CODE");
     kvat_buf_clear(&text);
     json_decref(plan);
 }
@@ -284,11 +318,12 @@ int main(void) {
         cmocka_unit_test(the_model_is_named_by_commit_or_path_or_asked_for),
         cmocka_unit_test(only_a_name_of_the_hub_is_taken_for_one),
         cmocka_unit_test(random_weights_are_said_to_be_random),
-        cmocka_unit_test(remote_code_only_where_the_plan_says_so_and_then_loudly),
+        cmocka_unit_test(a_plan_tells_of_remote_code_and_never_switches_it_on),
         cmocka_unit_test(a_plan_with_a_model_of_the_wrong_type_is_refused),
         cmocka_unit_test(an_unknown_knob_is_said_to_be_missing),
         cmocka_unit_test(rules_that_never_hold_are_left_out),
-        cmocka_unit_test(settings_of_a_rule_take_the_place_of_the_plans),
+        cmocka_unit_test(what_was_measured_as_peak_stands_with_the_settings),
+        cmocka_unit_test(settings_are_always_the_plans_own),
         cmocka_unit_test(hostile_text_stays_inside_its_literal),
         cmocka_unit_test(out_of_memory_is_said_and_nothing_goes_missing),
     };

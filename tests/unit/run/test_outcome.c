@@ -123,12 +123,34 @@ static void expect(world *w, kvat_decision decision, const char *says) {
     kvat_outcome_free(outcome);
 }
 
-/* ---- nothing works, or nothing is known ---- */
-
 static kvat_trial_status all_well(world *w, const kvat__step *step, double *speed) {
     (void)w, (void)step, (void)speed;
     return KVAT_TRIAL_OK;
 }
+
+static void the_context_is_that_of_one_sequence_however_many_there_are(void **state) {
+    (void)state;
+    int64_t contexts[2] = {0};
+    static const char *const batches[] = {NULL, "2"};
+    for (size_t i = 0; i < 2; i++) {
+        kvat_tune_request request = KVAT_TUNE_REQUEST_INIT;
+        request.max_trials = 1;
+        request.overrides.batch = batches[i];
+        world w;
+        begin(&w, fixture_job_of(request, fixture_describe));
+        while (measure(&w, all_well)) continue;
+        kvat_outcome *outcome = load(&w);
+        contexts[i] = outcome->context_tokens;
+        assert_int_equal(outcome->sequences, i + 1);
+        assert_int_equal(w.job->context_tokens, contexts[i] * outcome->sequences); /* what the worker has to hold */
+        kvat_outcome_free(outcome);
+        end(&w);
+    }
+    assert_true(contexts[0] > 0);
+    assert_int_equal(contexts[0], contexts[1]);
+}
+
+/* ---- nothing works, or nothing is known ---- */
 
 static kvat_trial_status too_slow(world *w, const kvat__step *step, double *speed) {
     (void)w, (void)step, (void)speed;
@@ -424,6 +446,7 @@ int main(void) {
         FOLDER_TEST(an_undecided_confirmation_says_what_was_lacking),
         FOLDER_TEST(what_is_too_little_to_matter_keeps_the_default),
         FOLDER_TEST(a_gain_that_rests_on_the_search_too_is_said_to),
+        cmocka_unit_test(the_context_is_that_of_one_sequence_however_many_there_are),
         cmocka_unit_test(what_disturbed_a_trial_is_no_failure_of_the_configuration),
         cmocka_unit_test(a_figure_is_of_whole_outputs_where_there_are_any),
     };
