@@ -65,7 +65,7 @@ class Host:
         self.greeted = self.loaded = self.used = self.reading = False
         self.request: dict[str, Any] = {}  # settings of that scope, until changed
         self.request_knobs: set[str] = set()
-        self.context: tuple[Settings, int, int] | None = None
+        self.context: tuple[Settings, int, int] | None = None  # settings, tokens of each sequence, sequences
 
     def methods(self) -> dict[str, Callable[[Params], Params]]:
         names = ("initialize", "describe", "load", "prepare", "run", "resources", "release", "shutdown")
@@ -131,17 +131,17 @@ class Host:
         return {"effective": effective(settings, said), "load_ns": took}
 
     def prepare(self, params: Params) -> Params:
-        sequences = int(params.get("sequences", 1))
+        sequences = max(1, int(params.get("sequences", 1)))
         if sequences > self.adapter.max_sequences:
             raise Fault("unsupported", f"this engine takes {self.adapter.max_sequences} sequences at once")
         before, asked = self.now(), dict(params.get("settings", {}))
         request = {name: value for name, value in asked.items() if name in self.request_knobs}
         settings = {name: value for name, value in asked.items() if name not in request}
-        tokens = int(params["context_tokens"])
+        tokens = -(-int(params["context_tokens"]) // sequences)  # the protocol counts those of all sequences together
         self.context, self.used, self.request = None, False, request
         said = self.adapter.prepare_cache(settings, tokens, sequences)
         self.context = (settings, tokens, sequences)
-        return {"effective": effective(asked, said), "context_tokens": tokens, "prepare_ns": self.now() - before}
+        return {"effective": effective(asked, said), "context_tokens": tokens * sequences, "prepare_ns": self.now() - before}
 
     def release(self, params: Params) -> Params:
         self.context = None

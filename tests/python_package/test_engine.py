@@ -14,7 +14,7 @@ from typing import Any
 import kvat
 import pytest
 import toy_engine
-from kvat import EngineAdapter, TuneConfig, TuneResult, TuningSearch
+from kvat import EngineAdapter, TuneConfig, TuneResult, TuningSearch, worker
 from kvat._program import PREFIX, ask, environment
 from toy_engine import MarkingEngine, RealEngine, RefusesEngine, ToyEngine
 
@@ -75,6 +75,25 @@ def test_equal_prompts_at_once() -> None:
     assert tune(ToyEngine(), batch_sizes=[1, 2]).plan.data["sequences"] == 2
     with pytest.raises(kvat.NothingWorksError):
         tune(ToyEngine(), batch_sizes=[4], output_dir="four")
+
+
+def test_a_cache_is_asked_for_by_the_tokens_of_each_sequence() -> None:
+    """Which the protocol counts together."""
+    engine = ToyEngine()
+    host = worker.Host(engine)
+    host.initialize({})
+    host.describe({"model": "m"})
+    host.load({"model": "m"})
+    made = host.prepare({"settings": {"pace": "calm", "lanes": 2}, "context_tokens": 257, "sequences": 2})
+    assert (engine.room, made["context_tokens"]) == (129, 258)
+
+    def run(output_tokens: int) -> dict[str, Any]:
+        tokens = {"seed": 1, "count": 100, "low": 0, "high": 100}
+        return host.run({"tokens": tokens, "output_tokens": output_tokens, "sequences": 2})
+
+    assert [len(each["token_ns"]) for each in run(29)["sequences"]] == [29, 29]
+    with pytest.raises(worker.Fault, match="129"):
+        run(30)
 
 
 def test_knobs_and_what_is_absent_are_declared(tmp_path: Path) -> None:
