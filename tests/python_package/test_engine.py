@@ -77,14 +77,20 @@ def test_equal_prompts_at_once() -> None:
         tune(ToyEngine(), batch_sizes=[4], output_dir="four")
 
 
-def test_a_cache_is_asked_for_by_the_tokens_of_each_sequence() -> None:
-    """Which the protocol counts together."""
-    engine = ToyEngine()
+def prepared(engine: EngineAdapter, context_tokens: int, sequences: int) -> tuple[worker.Host, dict[str, Any]]:
+    """A worker in this process, and its answer to `prepare`."""
     host = worker.Host(engine)
     host.initialize({})
     host.describe({"model": "m"})
     host.load({"model": "m"})
-    made = host.prepare({"settings": {"pace": "calm", "lanes": 2}, "context_tokens": 257, "sequences": 2})
+    settings = {"pace": "calm", "lanes": 2}
+    return host, host.prepare({"settings": settings, "context_tokens": context_tokens, "sequences": sequences})
+
+
+def test_a_cache_is_asked_for_by_the_tokens_of_each_sequence() -> None:
+    """Which the protocol counts together."""
+    engine = ToyEngine()
+    host, made = prepared(engine, 257, 2)
     assert (engine.room, made["context_tokens"]) == (129, 258)
 
     def run(output_tokens: int) -> dict[str, Any]:
@@ -94,6 +100,23 @@ def test_a_cache_is_asked_for_by_the_tokens_of_each_sequence() -> None:
     assert [len(each["token_ns"]) for each in run(29)["sequences"]] == [29, 29]
     with pytest.raises(worker.Fault, match="129"):
         run(30)
+
+
+@pytest.mark.parametrize(
+    ("asked", "word"),
+    [
+        ({"marks": [{"prompt_tokens": 64, "output_tokens": 4}, {"prompt_tokens": 32, "output_tokens": 4}]}, "ascend"),
+        ({"marks": [{"prompt_tokens": 101, "output_tokens": 4}]}, "prompt"),
+        ({"marks": [{"prompt_tokens": 64, "output_tokens": 200}, {"prompt_tokens": 100, "output_tokens": 4}]}, "264 tokens"),
+        ({"sequences": 2}, "1 sequences"),
+    ],
+)
+def test_a_run_that_makes_no_sense_is_refused(asked: dict[str, Any], word: str) -> None:
+    host, _ = prepared(MarkingEngine(), 256, 1)
+    tokens = {"seed": 1, "count": 100, "low": 0, "high": 100}
+    with pytest.raises(worker.Fault, match=word) as caught:
+        host.run({"tokens": tokens, "output_tokens": 4, **asked})
+    assert caught.value.kind == "invalid_setting"
 
 
 def test_knobs_and_what_is_absent_are_declared(tmp_path: Path) -> None:
