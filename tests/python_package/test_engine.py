@@ -16,7 +16,7 @@ import pytest
 import toy_engine
 from kvat import EngineAdapter, TuneConfig, TuneResult, TuningSearch, worker
 from kvat._program import PREFIX, ask, environment
-from toy_engine import MarkingEngine, RealEngine, RefusesEngine, ToyEngine
+from toy_engine import MarkingEngine, RealEngine, RefusesEngine, SpreadEngine, ToyEngine
 
 
 def tune(engine: EngineAdapter, model: str = "toy model", **changes: Any) -> TuneResult:
@@ -132,6 +132,20 @@ def test_a_saved_manifest_serves_the_command_line(tmp_path: Path) -> None:
     done = subprocess.run(program, env=environment(), capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "pace brisk" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("asked", "device"),
+    [
+        ({}, "one"),
+        ({"device": "auto"}, "one"),
+        ({"device": kvat.DeviceType.AUTO}, "one"),
+        ({"device": "one"}, "one"),
+        ({"settings": {"device": "auto"}}, "auto"),
+    ],
+)
+def test_auto_is_the_default_device_and_among_settings_the_engines_own(asked: dict[str, Any], device: str) -> None:
+    assert tune(SpreadEngine(), **asked).settings["device"] == device
 
 
 def test_other_arguments_are_another_engine() -> None:

@@ -102,6 +102,15 @@ class MarkingEngine(ToyEngine):
         self.cached = prompt_tokens
 
 
+class SpreadEngine(ToyEngine):
+    """Calls one of its devices auto, which is not the default."""
+
+    name = "toy-spread"
+
+    def knobs(self, model_id: str) -> Sequence[Knob]:
+        return [*super().knobs(model_id), Knob("device", ["one", "auto"], "one", scope="model", search=["one"])]
+
+
 class RealEngine(EngineAdapter):
     """Of real time and real memory: sums numbers. With `hangs` the brisk pace never comes to an end."""
 
