@@ -1,6 +1,6 @@
 """The worker program around an `EngineAdapter`: the protocol of docs/protocol.md on standard input and output.
 
-Prompts are never written anywhere. Framing and prompts are those of kvat's own worker for Transformers.
+Prompts are never written anywhere. Framing, requests and answers are those of kvat's own worker for Transformers.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from importlib.machinery import SourceFileLoader
 from types import FrameType, ModuleType
 from typing import Any
@@ -22,7 +22,7 @@ from ._program import libexec
 from .engines.base import EngineAdapter, EngineError, ModelInfo, Settings, build_of
 
 sys.path.insert(0, os.fspath(libexec()))
-from kvat_transformers.prompts import token_ids  # noqa: E402
+from kvat_transformers import messages  # noqa: E402
 from kvat_transformers.wire import Fault, Params, Server, claim_stdout, fault_of, one_line, out_of_order  # noqa: E402
 
 sys.path.pop(0)
@@ -34,15 +34,6 @@ hosting = False  # this process is a worker, in which no search may begin
 
 class TimedOut(BaseException):
     """The run's limit has passed. Not an Exception, lest an engine's own `except Exception` holds it back."""
-
-
-@dataclass
-class Mark:
-    """Decode `output_tokens` at this depth, `repeats` times."""
-
-    prompt_tokens: int
-    output_tokens: int
-    repeats: int = 1
 
 
 def whole(value: object, what: str) -> int:
@@ -65,7 +56,7 @@ class Host:
         self.greeted = self.loaded = self.used = self.reading = False
         self.request: dict[str, Any] = {}  # settings of that scope, until changed
         self.request_knobs: set[str] = set()
-        self.context: tuple[Settings, int, int] | None = None
+        self.context: tuple[Settings, int, int] | None = None  # settings, tokens of each sequence, sequences
 
     def methods(self) -> dict[str, Callable[[Params], Params]]:
         names = ("initialize", "describe", "load", "prepare", "run", "resources", "release", "shutdown")
@@ -88,11 +79,7 @@ class Host:
     # ---- what there is ----
 
     def initialize(self, params: Params) -> Params:
-        if self.greeted:
-            raise out_of_order("a second initialize")
-        protocol = params.get("protocol", {})
-        if not protocol.get("min", 1) <= 1 <= protocol.get("max", 1):
-            raise Fault("unsupported", "this worker speaks protocol 1", code=-32001)
+        messages.greet(params, self.greeted)
         adapter = self.adapter
         if adapter.virtual_clock:
             self.offset_ns = max(1, params.get("virtual_now_ns", 0)) - adapter.now_ns()
@@ -131,17 +118,17 @@ class Host:
         return {"effective": effective(settings, said), "load_ns": took}
 
     def prepare(self, params: Params) -> Params:
-        sequences = int(params.get("sequences", 1))
+        sequences = max(1, int(params.get("sequences", 1)))
         if sequences > self.adapter.max_sequences:
             raise Fault("unsupported", f"this engine takes {self.adapter.max_sequences} sequences at once")
         before, asked = self.now(), dict(params.get("settings", {}))
         request = {name: value for name, value in asked.items() if name in self.request_knobs}
         settings = {name: value for name, value in asked.items() if name not in request}
-        tokens = int(params["context_tokens"])
+        tokens = -(-int(params["context_tokens"]) // sequences)  # the protocol counts those of all sequences together
         self.context, self.used, self.request = None, False, request
         said = self.adapter.prepare_cache(settings, tokens, sequences)
         self.context = (settings, tokens, sequences)
-        return {"effective": effective(asked, said), "context_tokens": tokens, "prepare_ns": self.now() - before}
+        return {"effective": effective(asked, said), "context_tokens": tokens * sequences, "prepare_ns": self.now() - before}
 
     def release(self, params: Params) -> Params:
         self.context = None
@@ -168,32 +155,22 @@ class Host:
     def run(self, params: Params) -> Params:
         if self.context is None:
             raise out_of_order("run before prepare")
-        phase = params.get("phase", "full")
-        if phase == "decode" or "tokens" not in params:
-            raise Fault("unsupported", "this worker does not decode apart from the prefill")
-        ids = token_ids(params["tokens"])
-        asked = [Mark(mark["prompt_tokens"], mark["output_tokens"], mark.get("repeats", 1)) for mark in params.get("marks", [])]
-        marks = asked or [Mark(len(ids), 1 if phase == "prefill" else int(params["output_tokens"]))]
         settings, tokens, sequences = self.context
-        if max(mark.prompt_tokens + mark.output_tokens for mark in marks) > tokens or marks[-1].prompt_tokens > len(ids):
-            raise Fault("invalid_setting", f"the runs asked for do not fit into {tokens} tokens, or the prompt is short")
-        named = dict(params.get("settings", {}))
-        self.request.update(named)
-        limit_ns = int(params.get("limit_ns", 0))
+        asked = messages.Run.of(params, tokens, sequences)
+        self.request.update(asked.settings)
         try:
-            with self.alarm(limit_ns):
+            with self.alarm(asked.limit_ns):
                 if self.used:
                     self.adapter.prepare_cache(settings, tokens, sequences)
                 self.used = True
                 start = self.now()
-                depths = list(self.pass_over(ids, marks, start + limit_ns if limit_ns > 0 else None))
+                deadline = start + asked.limit_ns if asked.limit_ns > 0 else None
+                depths = list(self.pass_over(asked.ids, asked.marks, deadline))
         except TimedOut:
-            return {"status": "timeout", "start_ns": self.now()}
-        result: Params = {"status": "ok", "start_ns": start, "effective": named}
-        results = [mark_json(mark, *depth, sequences) for mark, depth in zip(marks, depths, strict=True)]
-        return {**result, "marks": results} if asked else {**result, "sequences": results[0]["sequences"]}
+            return messages.timeout(self.now())
+        return asked.result(start, asked.settings, depths)
 
-    def pass_over(self, ids: list[int], marks: Sequence[Mark], deadline: int | None) -> Iterator[tuple[int, list[list[int]]]]:
+    def pass_over(self, ids: list[int], marks: Sequence[messages.Mark], deadline: int | None) -> Iterator[messages.Depth]:
         """Of each mark the time of the prefill up to it, and the clock at each token of each burst."""
         ttft = depth = 0
         for index, mark in enumerate(marks):
@@ -267,15 +244,6 @@ def model_json(about: ModelInfo) -> Params:
     model = asdict(about)
     model["identity"] = about.identity or about.name
     return {name: value for name, value in model.items() if value is not None}
-
-
-def mark_json(mark: Mark, ttft_ns: int, bursts: Iterable[list[int]], sequences: int) -> Params:
-    def all_of(times: list[int]) -> Params:
-        one = {"prompt_tokens": mark.prompt_tokens, "token_ns": times, "finish": "length"}
-        return {"sequences": [one] * sequences}
-
-    first, *more = map(all_of, bursts)
-    return {"prompt_tokens": mark.prompt_tokens, "ttft_ns": ttft_ns, **first, **({"bursts": more} if more else {})}
 
 
 def module_in(file: str) -> ModuleType:

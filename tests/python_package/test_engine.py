@@ -14,9 +14,9 @@ from typing import Any
 import kvat
 import pytest
 import toy_engine
-from kvat import EngineAdapter, TuneConfig, TuneResult, TuningSearch
+from kvat import EngineAdapter, TuneConfig, TuneResult, TuningSearch, worker
 from kvat._program import PREFIX, ask, environment
-from toy_engine import MarkingEngine, RealEngine, RefusesEngine, ToyEngine
+from toy_engine import MarkingEngine, RealEngine, RefusesEngine, SpreadEngine, ToyEngine
 
 
 def tune(engine: EngineAdapter, model: str = "toy model", **changes: Any) -> TuneResult:
@@ -77,6 +77,48 @@ def test_equal_prompts_at_once() -> None:
         tune(ToyEngine(), batch_sizes=[4], output_dir="four")
 
 
+def prepared(engine: EngineAdapter, context_tokens: int, sequences: int) -> tuple[worker.Host, dict[str, Any]]:
+    """A worker in this process, and its answer to `prepare`."""
+    host = worker.Host(engine)
+    host.initialize({})
+    host.describe({"model": "m"})
+    host.load({"model": "m"})
+    settings = {"pace": "calm", "lanes": 2}
+    return host, host.prepare({"settings": settings, "context_tokens": context_tokens, "sequences": sequences})
+
+
+def test_a_cache_is_asked_for_by_the_tokens_of_each_sequence() -> None:
+    """Which the protocol counts together."""
+    engine = ToyEngine()
+    host, made = prepared(engine, 257, 2)
+    assert (engine.room, made["context_tokens"]) == (129, 258)
+
+    def run(output_tokens: int) -> dict[str, Any]:
+        tokens = {"seed": 1, "count": 100, "low": 0, "high": 100}
+        return host.run({"tokens": tokens, "output_tokens": output_tokens, "sequences": 2})
+
+    assert [len(each["token_ns"]) for each in run(29)["sequences"]] == [29, 29]
+    with pytest.raises(worker.Fault, match="129"):
+        run(30)
+
+
+@pytest.mark.parametrize(
+    ("asked", "word"),
+    [
+        ({"marks": [{"prompt_tokens": 64, "output_tokens": 4}, {"prompt_tokens": 32, "output_tokens": 4}]}, "ascend"),
+        ({"marks": [{"prompt_tokens": 101, "output_tokens": 4}]}, "prompt"),
+        ({"marks": [{"prompt_tokens": 64, "output_tokens": 200}, {"prompt_tokens": 100, "output_tokens": 4}]}, "264 tokens"),
+        ({"sequences": 2}, "1 sequences"),
+    ],
+)
+def test_a_run_that_makes_no_sense_is_refused(asked: dict[str, Any], word: str) -> None:
+    host, _ = prepared(MarkingEngine(), 256, 1)
+    tokens = {"seed": 1, "count": 100, "low": 0, "high": 100}
+    with pytest.raises(worker.Fault, match=word) as caught:
+        host.run({"tokens": tokens, "output_tokens": 4, **asked})
+    assert caught.value.kind == "invalid_setting"
+
+
 def test_knobs_and_what_is_absent_are_declared(tmp_path: Path) -> None:
     ToyEngine().save_manifest("toy.json")
     said = ask(["engines", "--engine", "./toy.json", "--model", "m"])["engines"][0]
@@ -90,6 +132,20 @@ def test_a_saved_manifest_serves_the_command_line(tmp_path: Path) -> None:
     done = subprocess.run(program, env=environment(), capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "pace brisk" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("asked", "device"),
+    [
+        ({}, "one"),
+        ({"device": "auto"}, "one"),
+        ({"device": kvat.DeviceType.AUTO}, "one"),
+        ({"device": "one"}, "one"),
+        ({"settings": {"device": "auto"}}, "auto"),
+    ],
+)
+def test_auto_is_the_default_device_and_among_settings_the_engines_own(asked: dict[str, Any], device: str) -> None:
+    assert tune(SpreadEngine(), **asked).settings["device"] == device
 
 
 def test_other_arguments_are_another_engine() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,17 @@ def test_the_snippet_of_a_transformers_plan_is_python_that_says_what_it_is() -> 
     names = {node.name for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef)}
     assert {"load", "generate", "apply"} <= names
     assert PlanBuilder(without_rules()).save_code_snippet("optimized_config.py").read_text() == code
+
+
+@pytest.mark.parametrize(("umask", "document", "code"), [(0o002, 0o644, 0o755), (0o077, 0o600, 0o700)])
+def test_files_have_the_modes_of_the_programs_less_the_umask(umask: int, document: int, code: int) -> None:
+    before = os.umask(umask)
+    try:
+        builder = PlanBuilder(without_rules())
+        written = [builder.save("plan.json"), builder.save_code_snippet("optimized_config.py")]
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in written] == [document, code]
 
 
 def test_an_undecided_plan_says_so_in_its_code() -> None:

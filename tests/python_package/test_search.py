@@ -152,12 +152,23 @@ def test_a_cancelled_run_keeps_what_was_measured_and_is_resumed() -> None:
     assert any(note.startswith("resuming after ") for note in notes), notes
 
 
+def test_a_cancelled_search_can_be_run_again() -> None:
+    cancelled = iter([True, False])
+    config = TuneConfig("sums", profile="ci-micro", winners_dir="none", time_budget_s=60)
+    search = TuningSearch(config, RealEngine())
+    search.on_progress = lambda event: search.cancel() if event.trial == 2 and next(cancelled, False) else None
+    with pytest.raises(kvat.Interrupted):
+        search.run()
+    assert search.run().engine_source is not None
+
+
 def test_cancelled_before_it_began() -> None:
     search = TuningSearch(TuneConfig(SURFACE, profile="ci-micro"), SIM)
     search.cancel()
     with pytest.raises(kvat.Interrupted):
         search.run()
     assert not Path("kvat_results").exists()
+    assert search.run().decided
 
 
 SCRIPT = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -9,8 +10,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import kvat
 import pytest
 from package_kit import ROOT
+from test_seeds import README
 
 WHEEL, PYTHON = os.environ["KVAT_WHEEL"], os.environ["KVAT_TRANSFORMERS_PYTHON"]
 
@@ -45,6 +48,30 @@ def test_the_seeds_program_measures_in_the_python_that_asks(place: Path) -> None
     assert said["decision"] in ("winner", "default", "undecided")
     assert said["trials"] >= 2
     assert (place / "results" / "optimized_config.py").is_file()
+
+
+def test_the_seeds_program_searches_among_configurations(place: Path) -> None:
+    """Word for word but for model, device, and a workload and a budget that fit into a test; nothing is fixed."""
+    program = README
+    for old, new in {
+        "meta-llama/Llama-3.2-1B": "./tiny-llama",
+        "DeviceType.CUDA": "DeviceType.CPU",
+        'get_profile("chat-agent")': 'create_custom_profile("tiny", [64], [8]), time_budget_s=45',
+        "import get_profile": "import create_custom_profile",
+        "./results": "./searched",
+    }.items():
+        assert old in program
+        program = program.replace(old, new)
+    (place / "seeds.py").write_text(program)
+    done = python(place, "seeds.py")
+    assert done.returncode == 0, done.stderr
+    plan = kvat.Plan.read(place / "searched")
+    assert plan.decision in ("winner", "default", "undecided")
+    assert plan.confidence.measured >= 3, "several configurations, and not the default alone"
+    with_figures = [each for each in plan.ranking if each.ttft_s and each.decode_tok_per_s]
+    assert len({tuple(sorted(each.settings.items())) for each in with_figures}) >= 3
+    names = {node.name for node in ast.walk(ast.parse(done.stdout)) if isinstance(node, ast.FunctionDef)}
+    assert {"load", "generate"} <= names, "what it prints is the snippet"
 
 
 def test_its_snippet_runs(place: Path) -> None:

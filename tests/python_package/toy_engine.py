@@ -25,7 +25,7 @@ class ToyEngine(EngineAdapter):
         self.fault, self.log = fault, log
         self.clock_ns = 0
         self.pace = "calm"
-        self.cached = 0  # tokens
+        self.cached = self.room = 0  # tokens in a sequence
         self.loaded = False
 
     def knobs(self, model_id: str) -> Sequence[Knob]:
@@ -53,7 +53,7 @@ class ToyEngine(EngineAdapter):
     def prepare_cache(self, settings: Mapping[str, Value], context_tokens: int, sequences: int) -> Mapping[str, Value] | None:
         assert self.loaded
         self.pace = str(settings["pace"])
-        self.cached = 0
+        self.cached, self.room = 0, context_tokens
         if self.fails("not in force"):
             return {"pace": "calm"}
         if self.fails("unsupported"):
@@ -80,6 +80,7 @@ class ToyEngine(EngineAdapter):
         for token in range(output_tokens + wrong):
             self.clock_ns += TOKEN_NS[self.pace]
             self.cached += 1
+            assert self.cached < self.room
             yield token
 
     def measure_resources(self, reset: bool) -> Resources:
@@ -99,6 +100,15 @@ class MarkingEngine(ToyEngine):
     def rewind_cache(self, prompt_tokens: int) -> None:
         assert prompt_tokens <= self.cached
         self.cached = prompt_tokens
+
+
+class SpreadEngine(ToyEngine):
+    """Calls one of its devices auto, which is not the default."""
+
+    name = "toy-spread"
+
+    def knobs(self, model_id: str) -> Sequence[Knob]:
+        return [*super().knobs(model_id), Knob("device", ["one", "auto"], "one", scope="model", search=["one"])]
 
 
 class RealEngine(EngineAdapter):

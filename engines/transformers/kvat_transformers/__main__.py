@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from . import prompts, warm
+from . import messages, warm
 from .sources import allowed
 from .wire import Fault, Params, Server, claim_stdout, out_of_order
 
@@ -43,11 +43,7 @@ class Worker:
         return self.engine
 
     def initialize(self, params: Params) -> Params:
-        if self.engine is not None:
-            raise out_of_order("a second initialize")
-        protocol = params.get("protocol", {})
-        if not protocol.get("min", 1) <= 1 <= protocol.get("max", 1):
-            raise Fault("unsupported", "this worker speaks protocol 1", code=-32001)
+        messages.greet(params, self.engine is not None)
         try:
             import torch
             import transformers
@@ -66,7 +62,8 @@ class Worker:
             server.after_failure = self.engine.memory.give_back
         flags = [f"CUDA {torch.version.cuda}"] if torch.version.cuda and torch.cuda.is_available() else []
         flags.append(f"CPU {torch.backends.cpu.get_cpu_capability()}")
-        engine = {"name": "transformers", "version": transformers.__version__, "build": f"torch {torch.__version__}", "flags": flags}
+        build = f"torch {torch.__version__}"
+        engine = {"name": "transformers", "version": transformers.__version__, "build": build, "flags": flags}
         return {"protocol": 1, "clock": "real", "capabilities": ["marks", "repeats", "cancel", "tokenize"], "engine": engine}
 
     def describe(self, params: Params) -> Params:
@@ -80,36 +77,23 @@ class Worker:
         return self.need_engine().prepare(params.get("settings", {}), int(params["context_tokens"]), sequences)
 
     def run(self, params: Params) -> Params:
-        from .runs import Mark, TimedOut
+        from .runs import TimedOut
         from .settings import refuse_rest
 
         runner = self.need_engine().runner
         if runner is None:
             raise out_of_order("run before prepare")
-        phase = params.get("phase", "full")
-        if phase == "decode" or "tokens" not in params:
-            raise Fault("unsupported", "this worker does not decode apart from the prefill")
-        settings = dict(params.get("settings", {}))
+        asked = messages.Run.of(params, runner.context.capacity_tokens, runner.context.sequences)
+        settings = dict(asked.settings)
         named = runner.request.take(settings)
         refuse_rest(settings, "a request")
-        if int(params.get("sequences", 1)) != runner.context.sequences:
-            raise Fault("invalid_setting", f"this context has {runner.context.sequences} sequences")
-        ids = prompts.token_ids(params["tokens"])
-        asked = [Mark(m["prompt_tokens"], m["output_tokens"], m.get("repeats", 1)) for m in params.get("marks", [])]
-        marks = asked or [Mark(len(ids), 1 if phase == "prefill" else int(params["output_tokens"]))]
-        deepest = max(mark.prompt_tokens + mark.output_tokens for mark in marks)
-        if deepest > runner.context.capacity_tokens or max(mark.prompt_tokens for mark in marks) > len(ids):
-            raise Fault("invalid_setting", f"{deepest} tokens do not fit into {runner.context.capacity_tokens}, or the prompt is short")
         try:
-            start, measured = runner.run(ids, marks, int(params.get("limit_ns", 0)))
+            start, measured = runner.run(asked.ids, asked.marks, asked.limit_ns)
         except TimedOut:
-            return {"status": "timeout", "start_ns": time.monotonic_ns()}
+            return messages.timeout(time.monotonic_ns())
         self.engine.memory.sample()
-        result: Params = {"status": "ok", "start_ns": start, "effective": {name: runner.seen[name] for name in named}}
-        if not asked:
-            return {**result, "sequences": sequences(measured[0], 0)}
-        result["marks"] = [mark_result(each) for each in measured]
-        return result
+        depths = [(each.ttft_ns, [burst.token_ns for burst in each.bursts]) for each in measured]
+        return asked.result(start, {name: runner.seen[name] for name in named}, depths)
 
     def resources(self, params: Params) -> Params:
         memory = self.need_engine().memory
@@ -142,18 +126,6 @@ class Worker:
 
     def shutdown(self, params: Params) -> Params:
         return {}
-
-
-def sequences(measured: Any, burst: int) -> list[Params]:
-    """All sequences of a batch get their tokens at once."""
-    one = measured.bursts[burst]
-    return [{"prompt_tokens": measured.prompt_tokens, "token_ns": one.token_ns, "finish": "length"} for _ in one.tokens]
-
-
-def mark_result(measured: Any) -> Params:
-    more = [{"sequences": sequences(measured, index)} for index in range(1, len(measured.bursts))]
-    return {"prompt_tokens": measured.prompt_tokens, "ttft_ns": measured.ttft_ns, "sequences": sequences(measured, 0),
-            **({"bursts": more} if more else {})}  # fmt: skip
 
 
 def main() -> None:

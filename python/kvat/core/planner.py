@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -64,19 +65,22 @@ class PlanBuilder:
         return snippet
 
     def save_code_snippet(self, path: PathLike, format: str | None = None) -> Path:
-        """Writes it to a file, whole or not at all."""
-        return _write(Path(path), self.generate_code_snippet(format))
+        """Writes it to a file, whole or not at all; a script, which begins with #!, can be executed."""
+        code = self.generate_code_snippet(format)
+        return _write(Path(path), code, 0o755 if code.startswith("#!") else 0o644)
 
 
-def _write(path: Path, text: str) -> Path:
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8") as file:
+def _write(path: Path, text: str, mode: int = 0o644) -> Path:
+    """Whole or not at all, with what the umask leaves of `mode`."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with open(fresh, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         try:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-            os.replace(file.name, path)
+            os.replace(fresh, path)
         except BaseException:
-            os.unlink(file.name)
+            os.unlink(fresh)
             raise
     return path
 

@@ -13,7 +13,11 @@ PathLike = str | os.PathLike[str]
 
 
 class DeviceType(str, Enum):
-    """Where the model runs. AUTO leaves it to the engine. An engine's own name such as "cuda:1" may be given as a string."""
+    """Where the model runs. An engine's own name such as "cuda:1" may be given as a string.
+
+    AUTO, and so "auto", leaves it to the engine's default. A device that an engine itself calls auto, as Transformers does a
+    model spread over several GPUs, is asked for by `settings={"device": "auto"}`.
+    """
 
     AUTO = "auto"
     CPU = "cpu"

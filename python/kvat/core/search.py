@@ -57,13 +57,18 @@ class TuningSearch:
         _refuse_in_worker()
         if self.adapter is not None:
             self.adapter.check()
-        with tempfile.TemporaryDirectory(prefix="kvat-") as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as output:
-            log = self._drive(self._command(Path(folder)), output)
-            output.seek(0)
-            return self._result(output.read(), log)
+        try:
+            with tempfile.TemporaryDirectory(prefix="kvat-") as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+                log = self._drive(self._command(Path(folder)), output)
+                output.seek(0)
+                return self._result(output.read(), log)
+        finally:
+            with self._lock:
+                self._cancelled = False
 
     def cancel(self) -> None:
-        """Ends the run in order, from a callback or another thread. What was measured is kept. A second call ends it at once."""
+        """Ends the run in order, from a callback or another thread. What was measured is kept. A second call ends it at once.
+        With no run going on it is the next one that ends, before it begins; the run after that is free of it."""
         with self._lock:
             self._cancelled = True
             if self._process is not None and self._process.poll() is None:
