@@ -102,7 +102,7 @@ def test_nothing_in_it_names_a_folder_of_the_machine_that_built_it() -> None:
 
 
 FAKE_TOOLS = {
-    "pip": 'echo begin >>log; sleep 0.5; mkdir -p build/dist/unrepaired; echo x >build/dist/unrepaired/x.whl; echo end >>log',
+    "pip": "echo begin >>log; sleep 0.5; mkdir -p build/dist/unrepaired; echo x >build/dist/unrepaired/x.whl; echo end >>log",
     "auditwheel": "mkdir build/dist/repaired; cp build/dist/unrepaired/x.whl build/dist/repaired",
 }
 
