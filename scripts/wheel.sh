@@ -48,16 +48,22 @@ if [ ! -e "$tools/.ready" ]; then
     run "$tools/bin/pip" install --disable-pip-version-check --no-index --find-links "$tools/wheels" "${packages[@]}"
     touch "$tools/.ready"
 fi
-flock -u 9
 if [ "${1:-}" = --tools ]; then
     echo "$tools"
     exit 0
 fi
 
 sources=(CMakeLists.txt LICENSE README.md pyproject.toml bench/*/CMakeLists.txt cli cmake data engines/CMakeLists.txt
-    engines/sim engines/transformers include packaging python schemas src)
+    engines/sim engines/transformers include packaging python schemas scripts/wheel.sh src)
 list() { git ls-files -z --cached --others --exclude-standard -- "${sources[@]}"; }
-hash=$(list | { xargs -0 sha256sum 2>&1 || true; } | sha256sum | cut -c1-12) # a deleted file counts as one, too
+
+mkdir -p build
+exec 9>build/wheel.lock # in place of the lock of the tools, which is every checkout's
+flock 9
+hash=$({
+    echo "$key"
+    list | { xargs -0 sha256sum 2>&1 || true; } # a deleted file counts as one, too
+} | sha256sum | cut -c1-12)
 dist=build/dist/$hash
 if ! compgen -G "$dist/*.whl" >/dev/null; then
     rm -rf build/dist

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Prints the Python that has PyTorch and Transformers: $KVAT_PYTHON, or that of our own environment, which is made once
-# from requirements.txt (about 5 GB and 5 minutes).
+# from requirements.txt, with the versions of constraints.txt (about 5 GB and 5 minutes).
 #
-# The environment is <cache>/transformers-<key>, where the key hashes the pinned versions and the Python they are for.
+# The environment is <cache>/transformers-<key>, where the key hashes the pinned versions and the Python they are for. Where
+# another one there holds just the same packages, it is a link to that.
 # <cache> is $KVAT_CACHE_DIR, else $XDG_CACHE_HOME/kvat, else ~/.cache/kvat. The C++ extension that optimum-quanto
 # compiles when it is first used is compiled here, lest it be compiled in the middle of a measurement.
 set -euo pipefail
@@ -16,18 +17,19 @@ say() { echo "find-transformers: $*" >&2; }
 
 base=
 for candidate in /usr/bin/python3 python3; do
-    if "$candidate" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+    if "$candidate" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
         base=$candidate
         break
     fi
 done
 [ -n "$base" ] || {
-    say "no Python 3.10 or newer with venv (make setup installs python3-venv)"
+    say "no Python 3.11 or newer with venv (make setup installs python3-venv)"
     exit 1
 }
+python_of() { "$1" -c 'import sys, platform; print(sys.version, platform.machine())'; }
 key=$({
-    grep -v '^#' "$here/requirements.txt"
-    "$base" -c 'import sys, platform; print(sys.version, platform.machine())'
+    grep -hv '^#' "$here/requirements.txt" "$here/constraints.txt"
+    python_of "$base"
 } | sha256sum | cut -c1-12)
 cache=${KVAT_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/kvat}
 prefix=$cache/transformers-$key
@@ -45,10 +47,21 @@ if [ ! -e "$prefix/.ready" ]; then
             exit 1
         fi
     }
-    say "installing PyTorch and Transformers (about 5 GB and 5 minutes, once; log: $log)"
     rm -rf "$prefix"
+    wanted=$(grep -v '^#' "$here/constraints.txt" | sort)
+    for ready in "$cache"/transformers-*/.ready; do
+        python=${ready%/.ready}/bin/python
+        if [ -x "$python" ] && [ "$(python_of "$python")" = "$(python_of "$base")" ] &&
+            [ "$("$python" -m pip --disable-pip-version-check freeze | sort)" = "$wanted" ]; then
+            ln -s "${ready%/.ready}" "$prefix"
+            echo "$prefix/bin/python"
+            exit 0
+        fi
+    done
+    say "installing PyTorch and Transformers (about 5 GB and 5 minutes, once; log: $log)"
     run "$base" -m venv "$prefix"
-    run "$prefix/bin/python" -m pip install --disable-pip-version-check -r "$here/requirements.txt"
+    run "$prefix/bin/python" -m pip install --disable-pip-version-check -r "$here/requirements.txt" \
+        -c "$here/constraints.txt"
     say "compiling the extension of optimum-quanto"
     if ! PATH="$prefix/bin:$PATH" PYTHONPATH="$here" "$prefix/bin/python" -m kvat_transformers.warm >>"$log" 2>&1 9>&-; then
         say "that did not work (no C++ compiler or no Python.h?): quanto caches will be declared absent"

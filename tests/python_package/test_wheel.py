@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -98,6 +99,39 @@ def test_nothing_in_it_names_a_folder_of_the_machine_that_built_it() -> None:
     for path in PREFIX.rglob("*"):
         if path.is_file() and path.suffix != ".pyc":
             assert os.fsencode(ROOT) not in path.read_bytes(), path
+
+
+FAKE_TOOLS = {
+    "pip": "echo begin >>log; sleep 0.5; mkdir -p build/dist/unrepaired; echo x >build/dist/unrepaired/x.whl; echo end >>log",
+    "auditwheel": "mkdir build/dist/repaired; cp build/dist/unrepaired/x.whl build/dist/repaired",
+}
+
+
+def test_two_builds_at_once_are_one_and_another_recipe_is_another_wheel(tmp_path: Path) -> None:
+    """scripts/wheel.sh in a checkout of its own, with tools that only note when they run."""
+    (tmp_path / "scripts").mkdir()
+    for name in ("scripts/wheel.sh", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    tools = tmp_path / "cache" / TOOLS.name
+    (tools / "bin").mkdir(parents=True)
+    (tools / ".ready").touch()
+    for name, body in FAKE_TOOLS.items():
+        (tools / "bin" / name).write_text(f"#!/bin/sh\nset -e\n{body}\n")
+        (tools / "bin" / name).chmod(0o755)
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+
+    def build() -> subprocess.Popen[str]:
+        environment = {**os.environ, "KVAT_CACHE_DIR": str(tmp_path / "cache")}
+        script = tmp_path / "scripts" / "wheel.sh"
+        return subprocess.Popen([script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    first, second = [each.communicate(timeout=60) for each in (build(), build())]
+    assert first == second and first[0].endswith("/x.whl\n") and not first[1]
+    assert (tmp_path / "log").read_text().split() == ["begin", "end"]
+    with (tmp_path / "scripts" / "wheel.sh").open("a") as script:
+        script.write("# another recipe\n")
+    assert build().communicate(timeout=60)[0] not in ("", first[0])
+    assert (tmp_path / "log").read_text().split() == ["begin", "end"] * 2
 
 
 def test_the_version_is_one() -> None:
