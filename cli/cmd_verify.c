@@ -153,7 +153,7 @@ static kvat_status take_launch(verifying *v, kvat_error *err) {
 /** A model of a hub has a revision, and its engine knows where it is. */
 static bool is_here(const verifying *v, const char *model) {
     struct stat found;
-    bool of_hub = json_object_get(json_object_get(v->plan, "model"), "revision") != NULL;
+    bool of_hub = json_is_string(json_object_get(json_object_get(v->plan, "model"), "revision"));
     return of_hub || strchr(model, ':') || stat(model, &found) == 0;
 }
 

@@ -1,7 +1,6 @@
 // What a run says while it goes on, for a program that reads standard error: a kvat-event/1 document a line.
 // It must not decide anything but to end the run when nobody is left to read.
 #include <errno.h>
-#include <math.h>
 
 #include "cli.h"
 
@@ -37,7 +36,7 @@ static void put_trial(json_t **out, const kvat_event *event) {
     put_figure(out, "decode_tok_per_s", event->decode_tok_per_s);
     put(out, "peak_bytes", event->peak_bytes > 0 ? json_integer(event->peak_bytes) : json_null());
     put(out, "leader", cli_json_text(event->leader));
-    put_figure(out, "p_good", event->p_good);
+    put(out, "p_good", cli_json_real(event->p_good));
     put(out, "tried", json_integer((json_int_t)event->tried));
     put(out, "survivors", json_integer((json_int_t)event->survivors));
     put(out, "configs", json_integer((json_int_t)event->configs));

@@ -154,6 +154,16 @@ static void put_unknown(kvat_buf *out, const json_t *settings) {
     free(names);
 }
 
+/* What is compiled takes the prompt in whole. */
+static void put_unchunked(kvat_buf *out, const json_t *settings) {
+    const char *mode = kvat__text_of(settings, "compile_mode");
+    json_int_t chunk = json_integer_value(json_object_get(settings, "prefill_chunk_size"));
+    if (*mode && strcmp(mode, "none") != 0 && chunk != 0)
+        kvat_buf_printf(out,
+                        "# NOT IN FORCE: prefill_chunk_size = %lld (with compile_mode the prompt is never chunked)\n",
+                        (long long)chunk);
+}
+
 static void put_settings(kvat_buf *out, const json_t *settings, const json_t *changed) {
     kvat_buf_puts(out, "SETTINGS: Settings = {\n");
     for (size_t i = 0; i < n_knobs; i++) {
@@ -282,6 +292,7 @@ static kvat_status put_file(kvat_buf *out, const json_t *plan, const kvat_snippe
                       "# REMOTE CODE: the plan was measured with code that comes with the model. It runs here only "
                       "where you say so,\n# with load(trust_remote_code=True) or --trust-remote-code.\n");
     put_unknown(out, settings);
+    put_unchunked(out, settings);
     kvat_buf_puts(out, kvat__transformers_before);
     put_model(out, model, target);
     kvat_buf_printf(out, "CONTEXT_TOKENS = %lld\n",

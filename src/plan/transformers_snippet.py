@@ -201,7 +201,7 @@ def conditions(context_tokens: int | None = None) -> Conditions:
 
 
 def _free_memory() -> int | None:
-    """Of the host, in bytes, within the limit of the container if there is one (cgroup 2)."""
+    """Of the host, in bytes, within the limits of the cgroups of this process."""
     page = os.sysconf("SC_PAGE_SIZE")
     try:
         free = _counts("/proc/meminfo")["MemAvailable:"] * 1024
@@ -209,14 +209,28 @@ def _free_memory() -> int | None:
             held = int(file.read().split()[1]) * page
     except (OSError, KeyError):
         return os.sysconf("SC_AVPHYS_PAGES") * page if "SC_AVPHYS_PAGES" in os.sysconf_names else None
+    return min([free, *_left_in_groups()]) + held
+
+
+def _left_in_groups(root: str = "") -> list[int]:
+    """What is left under each limit on memory, in bytes: of this process's cgroup, of version 1 or 2, and of all around it."""
     try:
-        group = "/sys/fs/cgroup/memory."
-        with open(group + "max") as most, open(group + "current") as now:
-            reclaimable = _counts(group + "stat")["inactive_file"]
-            free = min(free, int(most.read()) - int(now.read()) + reclaimable)
-    except (OSError, KeyError, ValueError):  # no such group, or "max": no limit
-        pass
-    return free + held
+        with open(f"{root}/proc/self/cgroup") as file:
+            groups = dict(line.strip().split(":", 2)[1:] for line in file)
+    except (OSError, ValueError):
+        return []
+    first = next((path for names, path in groups.items() if "memory" in names.split(",")), None)
+    path, mount = (groups.get("", "/"), "/sys/fs/cgroup") if first is None else (first, "/sys/fs/cgroup/memory")
+    most, now, cache = ("max", "current", "inactive_file") if first is None else ("limit_in_bytes", "usage_in_bytes", "total_inactive_file")
+    left, parts = [], [part for part in path.split("/") if part]
+    for depth in range(len(parts), -1, -1):  # a container may see only the last of them
+        group = "/".join([root + mount, *parts[:depth], "memory."])
+        try:
+            with open(group + most) as limit, open(group + now) as used:
+                left.append(max(0, int(limit.read()) - int(used.read()) + _counts(group + "stat").get(cache, 0)))
+        except (OSError, ValueError):  # no such group, or "max": no limit
+            continue
+    return left
 
 
 def _counts(path: str) -> dict[str, int]:
@@ -313,7 +327,7 @@ def _configure(model: Any, settings: Settings) -> Callable[[], None]:
         "cache_implementation": "static" if kind == "sliding_window" else None if kind == "dynamic" else kind,
         "cache_config": _cache_config(settings) if kind == "quantized" else None,
         "max_cache_len": CONTEXT_TOKENS if kind in STATIC else None,
-        "prefill_chunk_size": settings.get("prefill_chunk_size") or None,
+        "prefill_chunk_size": None if compilation else settings.get("prefill_chunk_size") or None,
         "compile_config": compilation,  # for the decode, with static caches
         "disable_compile": compilation is None,  # on GPUs Transformers would do it by itself
     }

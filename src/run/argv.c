@@ -77,12 +77,13 @@ static void put_without_folders(kvat_buf *out, const char *word, const char *bef
     }
 }
 
-/** Options whose values are not told as they are. */
-typedef enum option { OPTION_NONE, OPTION_LAUNCH, OPTION_ENGINE } option;
+/** Options whose values are not told as they are, or not at all. */
+typedef enum option { OPTION_NONE, OPTION_LAUNCH, OPTION_ENGINE, OPTION_PROGRESS } option;
 static const struct {
     const char *name;
     option option;
-} options[] = {{"--launch", OPTION_LAUNCH}, {"--engine", OPTION_ENGINE}, {"-e", OPTION_ENGINE}};
+} options[] = {
+    {"--launch", OPTION_LAUNCH}, {"--engine", OPTION_ENGINE}, {"-e", OPTION_ENGINE}, {"--progress", OPTION_PROGRESS}};
 
 /** The option whose value is the next word. */
 static option named(const char *word) {
@@ -110,13 +111,26 @@ static void put_word(kvat_buf *out, const char *word, option value_of) {
         put_without_folders(out, word, about == OPTION_ENGINE ? "./" : "");
 }
 
+/** How a program was told what went on: nothing of what was asked. */
+static bool is_left_out(const char *word, option value_of) {
+    if (value_of) return value_of == OPTION_PROGRESS;
+    return strcmp(word, "--json") == 0 || named(word) == OPTION_PROGRESS || joined(word) == OPTION_PROGRESS;
+}
+
 json_t *kvat__argv_json(const char *const *argv) {
     json_t *list = json_array();
     option value_of = OPTION_NONE; /* what this word is */
+    bool words_only = false;       /* "--" was met */
     for (; list && argv && *argv; argv++) {
         kvat_buf word = KVAT_BUF_INIT;
+        bool left_out = !words_only && is_left_out(*argv, value_of);
         put_word(&word, *argv, value_of);
-        value_of = value_of ? OPTION_NONE : named(*argv);
+        words_only |= !value_of && strcmp(*argv, "--") == 0;
+        value_of = value_of || words_only ? OPTION_NONE : named(*argv);
+        if (left_out) {
+            kvat_buf_clear(&word);
+            continue;
+        }
         bool whole = kvat_buf_status(&word, NULL) == KVAT_OK; /* else a word would be missing from the command */
         int bad = json_array_append_new(list, whole ? json_string(word.bytes ? word.bytes : "") : NULL);
         kvat_buf_clear(&word);

@@ -74,11 +74,11 @@ kvat_trial_status kvat__status_of_call(const kvat_call *call) {
     }
 }
 
-/** A call without which there is no run: everything but success is an error. */
 static bool is_out_of_limit(const kvat__session *s, const kvat_call *call) {
     return call->outcome == KVAT_CALL_DIED && call->death.kind == KVAT_DEATH_OOM && s->options.memory_limit_bytes > 0;
 }
 
+/** A call without which there is no run: everything but success is an error. */
 static kvat_status call_or_fail(json_t **result, kvat__session *s, const char *method, json_t *params,
                                 int64_t deadline_ns, kvat_error *err) {
     kvat_call call = {0};

@@ -336,9 +336,11 @@ def test_options_go_on_to_generate(snippet: Snippets) -> None:
 
 
 def test_a_compiled_forward_gives_the_same_tokens(snippet: Snippets, folders: dict[str, Path]) -> None:
-    module = snippet("llama", {"cache_implementation": "static", "compile_mode": "default", "decode_threads": 1})
+    module = snippet("llama", {"cache_implementation": "static", "compile_mode": "default", "decode_threads": 1,
+                               "prefill_chunk_size": 7})  # fmt: skip
     model, tokenizer = module.load()
     torch._dynamo.utils.counters.clear()
+    assert model.generation_config.prefill_chunk_size is None  # as measured: what is compiled takes the prompt in whole
     assert torch.equal(generated(module, model, tokenizer), plainly(folders["llama"]))
     compiled = torch._dynamo.utils.counters["frames"]["ok"]
     assert compiled > 0
@@ -601,6 +603,29 @@ def test_free_memory_is_that_of_the_machine_and_of_this_process(snippet: Snippet
     held = block()
     assert abs(module.conditions().free_memory - before) < 128 << 20  # what it holds itself counts as free
     assert held.numel() == 1 << 26
+
+
+GROUPS: list[tuple[str, dict[str, str], list[int]]] = [
+    ("0::/a/b\n", {"a/b/memory.max": "max", "a/memory.max": "1000", "a/memory.current": "700", "a/memory.stat": "inactive_file 50"}, [350]),
+    ("0::/a\n", {"a/memory.max": "500", "a/memory.current": "700", "a/memory.stat": "", "memory.max": "900", "memory.current": "800",
+                 "memory.stat": ""}, [0, 100]),
+    ("0::/not/seen/here\n", {"memory.max": "900", "memory.current": "800", "memory.stat": ""}, [100]),
+    ("4:memory:/a\n0::/a\n", {"memory/a/memory.limit_in_bytes": "1000", "memory/a/memory.usage_in_bytes": "600",
+                              "memory/a/memory.stat": "inactive_file 1\ntotal_inactive_file 100"}, [500]),
+    ("0::/\n", {}, []),
+    ("", {}, []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("group", "files", "left"), GROUPS)
+def test_limits_are_those_of_the_groups_of_this_process(
+    snippet: Snippets, tmp_path: Path, group: str, files: dict[str, str], left: list[int]
+) -> None:
+    for name, text in {"proc/self/cgroup": group, **{f"sys/fs/cgroup/{name}": text for name, text in files.items()}}.items():
+        path = tmp_path / "root" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert snippet()._left_in_groups(str(tmp_path / "root")) == left
 
 
 def test_the_text_says_what_is_not_in_force(snippet: Snippets) -> None:

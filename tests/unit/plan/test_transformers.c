@@ -199,6 +199,25 @@ static void an_unknown_knob_is_said_to_be_missing(void **state) {
     json_decref(plan);
 }
 
+static void chunks_of_a_compiled_model_are_said_not_to_be(void **state) {
+    (void)state;
+    static const struct {
+        const char *mode;
+        int chunk;
+        bool said;
+    } cases[] = {{"none", 512, false}, {"default", 0, false}, {"default", 512, true}};
+    json_t *plan = sample_plan(), *settings = json_object_get(plan, "settings");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvat_buf text = KVAT_BUF_INIT;
+        json_object_set_new(settings, "compile_mode", json_string(cases[i].mode));
+        json_object_set_new(settings, "prefill_chunk_size", json_integer(cases[i].chunk));
+        put(&text, plan, NULL);
+        (cases[i].said ? has : has_not)(text.bytes, "\n# NOT IN FORCE: prefill_chunk_size = 512 (with compile_mode");
+        kvat_buf_clear(&text);
+    }
+    json_decref(plan);
+}
+
 /* What no machine lacks needs no rule, and what the file does not know it cannot judge. */
 static void rules_that_never_hold_are_left_out(void **state) {
     (void)state;
@@ -321,6 +340,7 @@ int main(void) {
         cmocka_unit_test(a_plan_tells_of_remote_code_and_never_switches_it_on),
         cmocka_unit_test(a_plan_with_a_model_of_the_wrong_type_is_refused),
         cmocka_unit_test(an_unknown_knob_is_said_to_be_missing),
+        cmocka_unit_test(chunks_of_a_compiled_model_are_said_not_to_be),
         cmocka_unit_test(rules_that_never_hold_are_left_out),
         cmocka_unit_test(what_was_measured_as_peak_stands_with_the_settings),
         cmocka_unit_test(settings_are_always_the_plans_own),

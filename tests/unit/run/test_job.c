@@ -75,6 +75,10 @@ static void command_line_names_neither_folders_nor_hosts(void **state) {
         {{"kvat", "--set", "x=a,/home/ada/b", NULL}, {"kvat", "--set", "x=a,b"}},
         {{"kvat", "--set", "x=/home/ada/a,/home/ada/b,~ada/c", NULL}, {"kvat", "--set", "x=a,b,c"}},
         {{"kvat", "--set", "x=/home/ada/k=v,w/m", NULL}, {"kvat", "--set", "x=m"}},
+        {{"kvat", "--json", "--progress=json", "m", NULL}, {"kvat", "m"}},
+        {{"kvat", "--progress", "json", "m", NULL}, {"kvat", "m"}},
+        {{"kvat", "--launch", "--json", "m", NULL}, {"kvat", "--launch", "PREFIX", "m"}},
+        {{"kvat", "--", "--json", "m", NULL}, {"kvat", "--", "--json", "m"}},
         {{"kvat", "--engine", "../ada/worker/", NULL}, {"kvat", "--engine", "./worker"}},
     };
     assert_int_equal(setenv("HOME", "/home/ada", true), 0);
