@@ -13,6 +13,7 @@ from typing import Any
 
 from . import attention
 from .caches import Depth
+from .messages import Mark
 from .settings import Context, Request
 from .wire import Fault, fault_of, one_line
 
@@ -43,15 +44,6 @@ def compilations() -> int:
 
 class TimedOut(Exception):
     """The run's limit has passed."""
-
-
-@dataclass
-class Mark:
-    """Decode `output_tokens` from this depth, `repeats` times."""
-
-    prompt_tokens: int
-    output_tokens: int
-    repeats: int = 1
 
 
 @dataclass
