@@ -306,6 +306,9 @@ def test_a_model_that_is_not_here_is_65_and_its_path_may_be_given(tuned: Path) -
     result = kvat("verify", PLAN, cwd=tuned)
     assert result.code == 65
     assert "surface.json, which is not here" in result.err
+    plan = json.loads((tuned / PLAN).read_text())
+    edit_plan(tuned, model={**plan["model"], "revision": None})  # which only a model of a hub has
+    assert "surface.json, which is not here" in kvat("verify", PLAN, cwd=tuned).err
     assert kvat("verify", PLAN, "no.json", cwd=tuned).code == 65
     assert verify(tuned, "moved.json", code=0)["changes"] == []
     assert verify(tuned, "--model", "moved.json", code=0)["answer"] == "yes"
