@@ -65,8 +65,9 @@ def write_plan(path: Path, settings: dict[str, Any], **members: Any) -> Path:
     return path
 
 
-def apply_plan(plan: Path, *arguments: str | Path) -> str:
-    done = subprocess.run([KVAT, "apply", plan, *arguments], capture_output=True, text=True, timeout=60)
+def apply_plan(plan: Path, *arguments: str | Path, **environment: str) -> str:
+    env = os.environ | environment
+    done = subprocess.run([KVAT, "apply", plan, *arguments], capture_output=True, text=True, timeout=60, env=env)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -82,7 +83,8 @@ class Snippets:
         plan = write_plan(self.folder / "plan.json", settings or {}, **{"model": nowhere, **members})
         where = ["--model", self.folders.get(source, source)] if source else []
         path = self.folder / "optimized_config.py"
-        path.write_text(apply_plan(plan, "--format", "python", "--free-memory", "1TiB", *where))
+        # No worker: the file does not depend on what it says, and PyTorch takes seconds to be imported.
+        path.write_text(apply_plan(plan, "--format", "python", "--free-memory", "1TiB", *where, KVAT_PYTHON="/bin/false"))
         return path
 
     def __call__(self, source: str | None = "llama", settings: dict[str, Any] | None = None, **members: Any) -> ModuleType:
@@ -599,10 +601,14 @@ def test_free_memory_is_that_of_the_machine_and_of_this_process(snippet: Snippet
     total = int(line.split()[1]) * 1024
     assert 0 < module.conditions().free_memory <= total
     block: Callable[[], torch.Tensor] = lambda: torch.ones(1 << 26)  # noqa: E731  256 MiB
-    before = module.conditions().free_memory
-    held = block()
-    assert abs(module.conditions().free_memory - before) < 128 << 20  # what it holds itself counts as free
-    assert held.numel() == 1 << 26
+    differences = []
+    for _ in range(5):  # others take and give memory, too
+        before = module.conditions().free_memory
+        held = block()
+        differences.append(abs(module.conditions().free_memory - before))
+        assert held.numel() == 1 << 26
+        del held
+    assert min(differences) < 128 << 20  # what it holds itself counts as free
 
 
 GROUPS: list[tuple[str, dict[str, str], list[int]]] = [
