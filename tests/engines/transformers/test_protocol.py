@@ -142,8 +142,8 @@ def test_text_becomes_tokens_and_is_in_no_log(tmp_path: Path) -> None:
 def test_what_a_library_prints_does_not_break_the_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(shutil.copytree(synthetic.folder_of("qwen2-tiny")[1], tmp_path / "chatty"))
     config = json.loads((folder / "config.json").read_text())
-    config |= {"model_type": "chatty", "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}}
-    (folder / "config.json").write_text(json.dumps(config))
+    classes = {"AutoConfig": "own.OwnConfig"}
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "chatty", "auto_map": classes}))
     (folder / "own.py").write_text(
         "import os\nfrom transformers import Qwen2Config, Qwen2ForCausalLM\nprint('said to nobody', flush=True)\nos.write(1, b'{\"jsonrpc\"')\n"
         "class OwnConfig(Qwen2Config):\n    model_type = 'chatty'\n"
@@ -153,6 +153,10 @@ def test_what_a_library_prints_does_not_break_the_protocol(tmp_path: Path, monke
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     with Worker(COMMAND) as worker:
         worker.result("initialize", **HELLO)
+        refused = worker.ask("describe", model=str(folder))["error"]
+        assert refused["data"]["kind"] == "bad_model" and "no causal language model" in refused["message"]
+        classes["AutoModelForCausalLM"] = "own.OwnModel"
+        (folder / "config.json").write_text(json.dumps(config | {"model_type": "chatty", "auto_map": classes}))
         assert worker.result("describe", model=str(folder))["model"]["name"] == "chatty"
         worker.process.stdin.close()
         assert worker.process.wait(timeout=20) == 0
