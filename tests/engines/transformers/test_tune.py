@@ -118,7 +118,7 @@ def test_remote_code_is_run_by_flag_and_then_said_in_the_plan_and_the_report(fol
     refused = kvat("tune", folder, "--dry-run")
     assert refused.returncode == 65 and "--trust-remote-code" in refused.stderr
     out = tmp_path / "out"
-    done = kvat("tune", folder, "--trust-remote-code", "--profile", "ci-micro", "--time", "3s", "--trials", "1", *FEW,
+    done = kvat("tune", folder, "--trust-remote-code", "--profile", "ci-micro", "--time", "60s", "--trials", "1", *FEW,
                 "-o", out, HF_MODULES_CACHE=str(tmp_path / "modules"))  # fmt: skip
     assert done.returncode in DECIDED, done.stderr
     assert json.loads((out / "best_plan.json").read_text())["model"]["remote_code"] is True
