@@ -32,12 +32,7 @@ static const cli_option options[] = {
      .kind = CLI_ENGINES,
      .value = "NAME",
      .help = "only this engine, by name or path of a worker"},
-    {.id = CLI_ALLOW_NETWORK,
-     .name = "allow-network",
-     .help = "let the engine fetch the model from its hub (default: nothing leaves or enters the machine)"},
-    {.id = CLI_TRUST_REMOTE_CODE,
-     .name = "trust-remote-code",
-     .help = "let the engine run code that comes with the model: read it before"},
+    CLI_PERMISSIONS,
 };
 
 /* ---- asking ---- */

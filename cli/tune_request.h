@@ -21,6 +21,16 @@ kvat_status cli_tune_request_recall(cli_tune_request *out, const cli_context *co
                                     kvat_error *err);
 /** Its --launch, split into words. */
 kvat_status cli_tune_request_launch(cli_tune_request *made, const cli_args *args, kvat_error *err);
+/** The options that cli_permit() reads, for a command's table. */
+// clang-format off
+#define CLI_PERMISSIONS                                                                                                \
+    {.id = CLI_ALLOW_NETWORK,                                                                                          \
+     .name = "allow-network",                                                                                          \
+     .help = "let the engine fetch the model from its hub (default: nothing leaves or enters the machine)"},           \
+    {.id = CLI_TRUST_REMOTE_CODE,                                                                                      \
+     .name = "trust-remote-code",                                                                                      \
+     .help = "let the engine run code that comes with the model: read it before"}
+// clang-format on
 /** Tells workers, by their environment, what the command line allows: --allow-network, --trust-remote-code. What a
  * stored command allowed does not count: a plan may come from anywhere. */
 void cli_permit(const cli_args *args);

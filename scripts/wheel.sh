@@ -7,17 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 say() { echo "wheel: $*" >&2; }
 
-base=
-for candidate in /usr/bin/python3 python3; do
-    if "$candidate" -c 'import ensurepip, tomllib, venv' 2>/dev/null; then
-        base=$candidate
-        break
-    fi
-done
-[ -n "$base" ] || {
-    say "no Python 3.11 or newer with venv (make setup installs python3-venv)"
-    exit 1
-}
+base=$(scripts/base-python.sh wheel)
 mapfile -t packages < <("$base" -c 'import tomllib
 with open("pyproject.toml", "rb") as file:
     print(*tomllib.load(file)["project"]["optional-dependencies"]["dev"], sep="\n")')

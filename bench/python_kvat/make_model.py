@@ -11,15 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SHAPES: dict[str, dict[str, Any]] = {
-    "gpt2": {"model_type": "gpt2"},
-    "qwen2.5-0.5b": {
-        "model_type": "qwen2", "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24,
-        "num_attention_heads": 14, "num_key_value_heads": 2, "vocab_size": 151936, "max_position_embeddings": 32768,
-        "tie_word_embeddings": True,
-    },
-}  # fmt: skip
-TEXTS = Path(__file__).resolve().parents[2] / "data" / "prompts"
+ROOT = Path(__file__).resolve().parents[2]
+TEXTS = ROOT / "data" / "prompts"
+sys.path.insert(0, str(ROOT / "engines" / "transformers"))
 
 
 def tokenizer() -> Any:
@@ -40,8 +34,10 @@ def main() -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    from kvat_transformers.synthetic import SHAPES
+
     kind, folder = sys.argv[1], Path(sys.argv[2])
-    shape = dict(SHAPES[kind])
+    shape = {name: value for name, value in SHAPES[kind].items() if name != "dtype"}
     config = AutoConfig.for_model(shape.pop("model_type"), **shape)
     config.eos_token_id = config.bos_token_id = config.pad_token_id = 0
     torch.manual_seed(1)

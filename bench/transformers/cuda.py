@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "bench"))
+from common import median_interval  # noqa: E402
+
 MODELS = {"gpt2": "ci-micro", "qwen2.5-0.5b": "chat-agent", "phi-1.5": "ci-micro"}
 TINY = {"gpt2-tiny": "ci-micro", "qwen2-tiny": "ci-micro"}
 KERNELS = ("auto", "flash", "efficient", "cudnn", "math")
@@ -30,11 +33,18 @@ def write(folder: Path, name: str, value: Any) -> None:
 
 
 def ratio(new: list[float], old: list[float]) -> Json:
-    """Median of paired ratios, less one, with its 95 % bootstrap interval."""
-    pairs = [a / b - 1 for a, b in zip(new, old, strict=True)]
-    draw = random.Random(0)
-    medians = sorted(statistics.median(draw.choices(pairs, k=len(pairs))) for _ in range(2000))
-    return {"change": statistics.median(pairs), "low": medians[49], "high": medians[1949], "pairs": len(pairs)}
+    """Median of paired ratios, less one, with its interval."""
+    value, low, high = median_interval([a / b - 1 for a, b in zip(new, old, strict=True)])
+    return {"change": value, "low": low, "high": high, "pairs": len(new)}
+
+
+def timed(engine: Any, ids: list[int]) -> tuple[float, float]:
+    """Nanoseconds to the first token, and a token after it, over 32."""
+    from kvat_transformers.runs import Mark
+
+    measured = engine.runner.run(ids, [Mark(len(ids), 33)], 0)[1][0]
+    clock = measured.bursts[0].token_ns
+    return measured.ttft_ns, (clock[-1] - clock[0]) / 32
 
 
 # ---- stages; each writes NAME.json ----
@@ -78,7 +88,7 @@ def kernels(folder: Path, models: dict[str, str], rounds: int) -> None:
         engine.load(f"hf:synthetic:{name}", {"dtype": dtype} if dtype else {})
         limit = min(4096, engine.model.config.max_position_embeddings) - 40
         ids, entry = [7 + i % 499 for i in range(limit)], {"dtype": str(engine.model.dtype)}
-        times: dict[str, list[tuple[int, float]]] = {}
+        times: dict[str, list[tuple[float, float]]] = {}
         for kernel in KERNELS:
             try:
                 engine.prepare({"sdpa_kernel": kernel}, limit + 40, 1)
@@ -90,10 +100,9 @@ def kernels(folder: Path, models: dict[str, str], rounds: int) -> None:
         for index in range(rounds + 1):
             for kernel in random.Random(index).sample(sorted(times), len(times)):
                 engine.prepare({"sdpa_kernel": kernel}, limit + 40, 1)
-                measured = engine.runner.run(ids, [Mark(limit, 33)], 0)[1][0]
-                clock = measured.bursts[0].token_ns
+                taken = timed(engine, ids)
                 if index > 0:  # the first round warms up
-                    times[kernel].append((measured.ttft_ns, (clock[-1] - clock[0]) / 32))
+                    times[kernel].append(taken)
         for kernel, pairs in times.items():
             entry[kernel] |= {"prompt_tokens": limit, "ttft_ms": statistics.median(a for a, _ in pairs) / 1e6,
                               "itl_ms": statistics.median(b for _, b in pairs) / 1e6,
@@ -156,7 +165,7 @@ def gain(folder: Path, model: str, rounds: int) -> None:
         return
     limit = min(2048, engine_limit(described)) - 40
     ids = [7 + i % 499 for i in range(limit)]
-    times: dict[str, list[tuple[int, float]]] = {"default": [], "chosen": []}
+    times: dict[str, list[tuple[float, float]]] = {"default": [], "chosen": []}
     held: Any = None
     for index in range(rounds + 1):
         for which in ("default", "chosen") if index % 2 else ("chosen", "default"):
@@ -167,10 +176,9 @@ def gain(folder: Path, model: str, rounds: int) -> None:
                 held = on_model
             engine.prepare({name: value for name, value in settings.items() if scopes[name] != "model"}, limit + 40, 1)
             engine.runner.run(ids, [Mark(limit, 3)], 0)
-            measured = engine.runner.run(ids, [Mark(limit, 33)], 0)[1][0]
-            clock = measured.bursts[0].token_ns
+            ttft, itl = timed(engine, ids)
             if index > 0:
-                times[which].append((measured.ttft_ns, 32e9 / (clock[-1] - clock[0])))
+                times[which].append((ttft, 1e9 / itl))
     write(folder, f"gain-{model}", {
         "changed": {name: value for name, value in chosen.items() if value != default[name]}, "prompt_tokens": limit,
         "ttft": ratio([a for a, _ in times["chosen"]], [a for a, _ in times["default"]]),

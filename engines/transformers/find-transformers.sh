@@ -15,17 +15,7 @@ if [ -n "${KVAT_PYTHON:-}" ]; then
 fi
 say() { echo "find-transformers: $*" >&2; }
 
-base=
-for candidate in /usr/bin/python3 python3; do
-    if "$candidate" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-        base=$candidate
-        break
-    fi
-done
-[ -n "$base" ] || {
-    say "no Python 3.11 or newer with venv (make setup installs python3-venv)"
-    exit 1
-}
+base=$("$here/../../scripts/base-python.sh" find-transformers)
 python_of() { "$1" -c 'import sys, platform; print(sys.version, platform.machine())'; }
 key=$({
     grep -hv '^#' "$here/requirements.txt" "$here/constraints.txt"

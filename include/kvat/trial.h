@@ -40,6 +40,8 @@ typedef enum kvat_trial_status {
 } kvat_trial_status;
 
 KVAT_EXTERN const char *kvat_trial_status_word(kvat_trial_status status);
+/** Neither clean nor voided: the configuration failed, and not the machine. */
+KVAT_EXTERN bool kvat_trial_failed(kvat_trial_status status);
 /** Inverse; -1 for an unknown word. */
 KVAT_EXTERN int kvat_trial_status_parse(const char *word);
 

@@ -60,8 +60,8 @@ kvat_trial_status kvat_outcome_only_failure(const kvat_outcome *outcome) {
     kvat_trial_status only = KVAT_TRIAL_OK;
     for (size_t i = 0; i < outcome->n_entries; i++)
         for (int status = 0; status < KVAT_TRIAL_STATUS_COUNT; status++) {
-            if (status == KVAT_TRIAL_OK || status == KVAT_TRIAL_VOIDED) continue;
-            if (outcome->entries[i].failures_by_status[status] == 0 || only == (kvat_trial_status)status) continue;
+            if (!kvat_trial_failed((kvat_trial_status)status) || only == (kvat_trial_status)status) continue;
+            if (outcome->entries[i].failures_by_status[status] == 0) continue;
             if (only != KVAT_TRIAL_OK) return KVAT_TRIAL_OK;
             only = (kvat_trial_status)status;
         }

@@ -61,9 +61,9 @@ static void put_head(kvat_buf *out, const kvat__view *view) {
 }
 
 static void put_warnings(kvat_buf *out, const kvat__view *view) {
-    kvat__sayer *const sayers[] = {kvat__say_remote_code, kvat__say_noise};
-    for (size_t i = 0; i < sizeof sayers / sizeof *sayers; i++)
-        kvat__html_say(out, "<p class=\"warning\" role=\"note\"><strong>Warning.</strong> ", view, sayers[i], "</p>\n");
+    for (size_t i = 0; i < KVAT__WARNINGS; i++)
+        kvat__html_say(out, "<p class=\"warning\" role=\"note\"><strong>Warning.</strong> ", view, kvat__warnings[i],
+                       "</p>\n");
     for (size_t i = 0; i < view->outcome->n_warnings; i++) {
         kvat_buf_puts(out, "<p class=\"warning\" role=\"note\"><strong>Warning.</strong> ");
         kvat__html_text(out, view->outcome->warnings[i]);

@@ -25,10 +25,9 @@ static void put_cell(kvat_buf *out, kvat_buf *text) {
 
 /* ---- top ---- */
 static void put_warnings(kvat_buf *out, const kvat__view *view) {
-    kvat__sayer *const sayers[] = {kvat__say_remote_code, kvat__say_noise};
-    for (size_t i = 0; i < sizeof sayers / sizeof *sayers; i++) {
+    for (size_t i = 0; i < KVAT__WARNINGS; i++) {
         kvat_buf said = KVAT_BUF_INIT;
-        sayers[i](&said, view);
+        kvat__warnings[i](&said, view);
         if (*kvat__piece(out, &said)) {
             kvat_buf_puts(out, "> **Warning:** ");
             kvat__put_piece(out, &said, kvat_escape_markdown);

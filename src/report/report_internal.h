@@ -144,6 +144,9 @@ kvat_status kvat__metrics_of(kvat__metric metrics[KVAT__METRICS], const kvat__vi
 
 /** A finished sentence: appended by `say`, escaped by `escape`. Notes a failure in `out`. */
 typedef void kvat__sayer(kvat_buf *out, const kvat__view *view);
+/** What every sink warns of at its top, beside the outcome's own warnings; each may have nothing to say. */
+enum { KVAT__WARNINGS = 2 };
+extern kvat__sayer *const kvat__warnings[KVAT__WARNINGS];
 typedef void kvat__escaper(kvat_buf *out, const char *text);
 void kvat__say(kvat_buf *out, const kvat__view *view, kvat__sayer *say, kvat__escaper *escape);
 /** Escapes what `piece` holds into `out` and clears it, passing its failure on. */

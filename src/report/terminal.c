@@ -18,13 +18,12 @@ static kvat__terminal terminal_of(kvat_buf *out, const kvat_terminal_style *styl
 /* ---- warnings ---- */
 static void put_warnings(const kvat__terminal *term, const kvat__view *view) {
     const kvat_outcome *outcome = view->outcome;
-    kvat__sayer *const sayers[] = {kvat__say_remote_code, kvat__say_noise};
     kvat_buf text = KVAT_BUF_INIT;
     size_t n = outcome->n_warnings;
-    for (size_t i = 0; i < sizeof sayers / sizeof *sayers; i++) {
+    for (size_t i = 0; i < KVAT__WARNINGS; i++) {
         kvat_buf_puts(&text, "Warning: ");
         size_t before = text.length;
-        sayers[i](&text, view);
+        kvat__warnings[i](&text, view);
         bool said = strlen(kvat__piece(term->out, &text)) > before;
         if (said) kvat__term_paragraph(term, KVAT__WARN, 0, 2, kvat__piece(term->out, &text));
         n += said;

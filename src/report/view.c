@@ -22,7 +22,7 @@ static const kvat_entry *ranked_at(const kvat_outcome *outcome, size_t index) {
 size_t kvat__failures(const kvat_entry *entry) {
     size_t n = 0;
     for (int status = 0; status < KVAT_TRIAL_STATUS_COUNT; status++)
-        if (status != KVAT_TRIAL_OK && status != KVAT_TRIAL_VOIDED) n += entry->failures_by_status[status];
+        if (kvat_trial_failed((kvat_trial_status)status)) n += entry->failures_by_status[status];
     return n > entry->standing.failures ? n : entry->standing.failures;
 }
 

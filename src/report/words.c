@@ -208,6 +208,8 @@ void kvat__say_remote_code(kvat_buf *out, const kvat__view *view) {
                       "Code that comes with the model was run, because it was allowed; plan and snippet run it, too.");
 }
 
+kvat__sayer *const kvat__warnings[KVAT__WARNINGS] = {kvat__say_remote_code, kvat__say_noise};
+
 void kvat__say_confidence(kvat_buf *out, const kvat__view *view) {
     const kvat_outcome *outcome = view->outcome;
     if (!view->winner || !view->best || outcome->p_good <= 0) return;

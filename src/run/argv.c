@@ -122,15 +122,13 @@ json_t *kvat__argv_json(const char *const *argv) {
     option value_of = OPTION_NONE; /* what this word is */
     bool words_only = false;       /* "--" was met */
     for (; list && argv && *argv; argv++) {
+        const option about = value_of;
+        const bool left_out = !words_only && is_left_out(*argv, about);
+        words_only |= !about && strcmp(*argv, "--") == 0;
+        value_of = about || words_only ? OPTION_NONE : named(*argv);
+        if (left_out) continue;
         kvat_buf word = KVAT_BUF_INIT;
-        bool left_out = !words_only && is_left_out(*argv, value_of);
-        put_word(&word, *argv, value_of);
-        words_only |= !value_of && strcmp(*argv, "--") == 0;
-        value_of = value_of || words_only ? OPTION_NONE : named(*argv);
-        if (left_out) {
-            kvat_buf_clear(&word);
-            continue;
-        }
+        put_word(&word, *argv, about);
         bool whole = kvat_buf_status(&word, NULL) == KVAT_OK; /* else a word would be missing from the command */
         int bad = json_array_append_new(list, whole ? json_string(word.bytes ? word.bytes : "") : NULL);
         kvat_buf_clear(&word);

@@ -27,7 +27,7 @@ static kvat_status changed_settings(json_t **out, const kvat__job *job, size_t c
 static void count_runs(kvat_search_standing *standing, const kvat__entry_figures *figures) {
     size_t failures = 0;
     for (int status = 0; status < KVAT_TRIAL_STATUS_COUNT; status++)
-        if (status != KVAT_TRIAL_OK && status != KVAT_TRIAL_VOIDED) failures += figures->failures[status];
+        if (kvat_trial_failed((kvat_trial_status)status)) failures += figures->failures[status];
     if (figures->clean > standing->clean_runs) standing->clean_runs = figures->clean;
     if (failures > standing->failures) standing->failures = failures;
 }

@@ -106,7 +106,7 @@ static void account(verifying *t, const kvat_trial_record *record) {
     v->elapsed_ns = v->virtual_clock ? record->worker_end_ns - t->started_ns : kvat_now_ns() - t->started_ns;
     v->runs++;
     v->voided_runs += record->status == KVAT_TRIAL_VOIDED;
-    v->failed_runs += record->status != KVAT_TRIAL_OK && record->status != KVAT_TRIAL_VOIDED;
+    v->failed_runs += kvat_trial_failed(record->status);
 }
 
 /** Status and score of one run of a side. `failure` gets the last failure in words. */
@@ -118,7 +118,7 @@ typedef struct measured {
 
 static kvat_status note_failure(char **failure, const kvat_trial_record *record, kvat_error *err) {
     kvat_buf text = KVAT_BUF_INIT;
-    if (record->status == KVAT_TRIAL_OK || record->status == KVAT_TRIAL_VOIDED) return KVAT_OK;
+    if (!kvat_trial_failed(record->status)) return KVAT_OK;
     kvat_buf_puts(&text, kvat_trial_status_word(record->status));
     if (record->detail && *record->detail) kvat_buf_printf(&text, " (%s)", record->detail);
     char *made = kvat_buf_take(&text);

@@ -17,6 +17,10 @@ const char *kvat_trial_status_word(kvat_trial_status status) {
     return (size_t)status < KVAT_TRIAL_STATUS_COUNT ? status_words[status] : "unknown";
 }
 
+bool kvat_trial_failed(kvat_trial_status status) {
+    return status != KVAT_TRIAL_OK && status != KVAT_TRIAL_VOIDED;
+}
+
 int kvat_trial_status_parse(const char *word) {
     for (int i = 0; i < KVAT_TRIAL_STATUS_COUNT; i++)
         if (strcmp(status_words[i], word) == 0) return i;

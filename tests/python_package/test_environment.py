@@ -16,10 +16,14 @@ ENVIRONMENT = Path(os.environ["KVAT_TRANSFORMERS_PYTHON"]).parents[1].resolve()
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """The script with its lists, and a cache that holds the environment of the tests under another name."""
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "transformers-other").symlink_to(ENVIRONMENT)
-    names = ("find-transformers.sh", "requirements.txt", "constraints.txt")
-    return [Path(shutil.copy(ROOT / "engines" / "transformers" / name, tmp_path)) for name in names][0].parent
+    here = Path("engines") / "transformers"
+    (tmp_path / here / "cache").mkdir(parents=True)
+    (tmp_path / here / "cache" / "transformers-other").symlink_to(ENVIRONMENT)
+    (tmp_path / "scripts").mkdir()
+    names = [here / name for name in ("find-transformers.sh", "requirements.txt", "constraints.txt")]
+    for name in (*names, Path("scripts") / "base-python.sh"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path / here
 
 
 def find(source: Path) -> subprocess.CompletedProcess[str]:

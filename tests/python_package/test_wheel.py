@@ -110,7 +110,7 @@ FAKE_TOOLS = {
 def test_two_builds_at_once_are_one_and_another_recipe_is_another_wheel(tmp_path: Path) -> None:
     """scripts/wheel.sh in a checkout of its own, with tools that only note when they run."""
     (tmp_path / "scripts").mkdir()
-    for name in ("scripts/wheel.sh", "pyproject.toml"):
+    for name in ("scripts/wheel.sh", "scripts/base-python.sh", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
     tools = tmp_path / "cache" / TOOLS.name
     (tools / "bin").mkdir(parents=True)

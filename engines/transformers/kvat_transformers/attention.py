@@ -5,13 +5,13 @@ Must not know of caches or times.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+from . import machine
 from .wire import one_line
 
 BACKENDS = {"flash": "FLASH_ATTENTION", "efficient": "EFFICIENT_ATTENTION", "cudnn": "CUDNN_ATTENTION", "math": "MATH"}
@@ -120,7 +120,7 @@ def implementations(model_class: Any, on_gpu: bool) -> tuple[list[str], dict[str
             missing[f"attn_implementation {name}"] = "this architecture does not have it in Transformers"
         elif not on_gpu:
             missing[f"attn_implementation {name}"] = "needs a CUDA device"
-        elif importlib.util.find_spec(package) is None:
+        elif not machine.installed(package):
             missing[f"attn_implementation {name}"] = f"the package {package} is not installed"
         else:
             found.append(name)

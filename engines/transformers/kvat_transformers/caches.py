@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+QUANTIZERS = {"quanto": (4, 2), "hqq": (8, 4, 2)}  # back ends and their bits
 RESIDUAL_TOKENS = 128  # of a quantized cache, the default of Transformers
 CLASSES = {"dynamic": "DynamicCache", "offloaded": "DynamicCache", "static": "StaticCache",
            "offloaded_static": "StaticCache", "quantized": "QuantizedCache"}  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import attention, caches, loading, machine, sources, warm
-from .knobs import Facts, declare
+from .knobs import DTYPES, Facts, declare
 from .memory import Memory
 from .runs import Runner
 from .settings import Context, Request, Settings, refuse_rest, take_context, take_word
@@ -42,7 +42,6 @@ class Engine:
         self.warmed: set[str] = set()
         self.pinned: dict[str, str] = {}  # names of the hub with the revision that was found first
         self.runner: Runner | None = None
-        self.request = self.default_request()
 
     def default_request(self) -> Request:
         return Request(prefill_threads=self.threads, decode_threads=self.threads)
@@ -91,7 +90,7 @@ class Engine:
 
     def load(self, name: str, settings: Settings) -> dict[str, Any]:
         source, rest = self.find(name), dict(settings)
-        dtype = take_word(rest, "dtype", ("float32", "bfloat16", "float16"), source.dtype)
+        dtype = take_word(rest, "dtype", DTYPES, source.dtype)
         device = take_word(rest, "device", None, machine.devices()[0][0])
         refuse_rest(rest, "a model")
         device = "cuda:0" if device == "cuda" else device
@@ -124,7 +123,7 @@ class Engine:
         if context.compiled:
             self.progress("compile")
             effective |= self.compiled_in_force(context, runner.compile(), effective)
-        self.runner, self.request = runner, request
+        self.runner = runner
         memory = {"model_bytes": loading.weight_bytes(self.model), **({} if kv_bytes is None else {"kv_bytes": kv_bytes})}
         effective |= {name: getattr(request, name) for name in named}
         return {"effective": effective, "context_tokens": context_tokens, "prepare_ns": now() - start, "memory": memory}

@@ -10,6 +10,8 @@ import os
 import shutil
 from typing import Any
 
+from .caches import QUANTIZERS
+
 
 def installed(package: str) -> bool:
     """Whether a package can be imported, without importing it."""
@@ -73,7 +75,8 @@ def quantizers(on_gpu: bool) -> tuple[list[str], dict[str, str]]:
     """BACKEND-BITS of quantized caches, and why others are not here."""
     found: list[str] = []
     missing: dict[str, str] = {}
-    for backend, package, bits in (("quanto", "optimum.quanto", (4, 2)), ("hqq", "hqq", (8, 4, 2))):
+    for backend, bits in QUANTIZERS.items():
+        package = "optimum.quanto" if backend == "quanto" else backend
         lacking = quanto_lacks(on_gpu) if backend == "quanto" and installed(package) else None
         if lacking:
             missing["cache_quantizer quanto"] = f"compiles an extension when it is first used, and {lacking}"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import importlib.util
 from typing import Any
+
+from . import machine
 
 try:
     _LIBC: ctypes.CDLL | None = ctypes.CDLL("libc.so.6")
@@ -32,7 +33,7 @@ def nvml_used_bytes(index: int) -> int | None:
     """Bytes in use on CUDA device `index` by every process, or None where NVML cannot tell."""
     import torch
 
-    if importlib.util.find_spec("pynvml") is None:
+    if not machine.installed("pynvml"):
         return None
     try:
         return int(torch.cuda.device_memory_used(index))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .caches import CacheKind
+from .attention import BACKENDS
+from .caches import QUANTIZERS, CacheKind
 from .knobs import COMPILE_MODES
 from .wire import Fault
 
 Settings = dict[str, Any]
+QUANTIZER_NAMES = [f"{backend}-{bits}" for backend, each in QUANTIZERS.items() for bits in each]
 
 
 def invalid(name: str, text: str) -> Fault:
@@ -84,10 +86,10 @@ class Context:
 def take_context(settings: Settings, default_attention: str, capacity_tokens: int, sequences: int) -> Context:
     """Takes all of `settings`. Raises `invalid_setting`."""
     attention = take_word(settings, "attn_implementation", None, default_attention)
-    kernel = take_word(settings, "sdpa_kernel", ("auto", "flash", "efficient", "cudnn", "math"), "auto")
+    kernel = take_word(settings, "sdpa_kernel", ("auto", *BACKENDS), "auto")
     words = ("dynamic", "static", "sliding_window", "offloaded", "offloaded_static", "quantized")
     implementation = take_word(settings, "cache_implementation", words, "dynamic")
-    quantizer = take_word(settings, "cache_quantizer", ("none", "quanto-4", "quanto-2", "hqq-8", "hqq-4", "hqq-2"), "none")
+    quantizer = take_word(settings, "cache_quantizer", ("none", *QUANTIZER_NAMES), "none")
     group_size = take_number(settings, "cache_group_size", 1, 64)
     mode = take_word(settings, "compile_mode", COMPILE_MODES, "none")
     refuse_rest(settings, "a context")

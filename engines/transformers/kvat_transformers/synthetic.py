@@ -13,10 +13,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from .knobs import DTYPES
 from .wire import Fault, one_line
 
 SEED = 20240517
-DTYPES = ("float32", "bfloat16", "float16")
 _TINY = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
          "num_key_value_heads": 2, "vocab_size": 512, "max_position_embeddings": 4096, "bos_token_id": 0,
          "eos_token_id": 1, "pad_token_id": None, "dtype": "float32"}  # fmt: skip

@@ -137,10 +137,8 @@ class Server:
         self.request = request["id"]
         try:
             return {"result": method(params)}
-        except Fault as fault:
-            error = fault.to_json()
-        except Exception as unexpected:  # noqa: BLE001 - whatever an engine raises is a failed trial, not a dead worker
-            error = fault_of(unexpected).to_json()
+        except Exception as raised:  # noqa: BLE001 - whatever an engine raises is a failed trial, not a dead worker
+            error = fault_of(raised).to_json()
         self.after_failure()  # only now nothing holds what the failed call held
         return {"error": error}
 
@@ -160,7 +158,9 @@ class Server:
 
 
 def fault_of(error: BaseException) -> Fault:
-    """What an exception of PyTorch or Transformers means to a trial."""
+    """What an exception of PyTorch or Transformers means to a trial; a fault is what it is."""
+    if isinstance(error, Fault):
+        return error
     name, text = type(error).__name__, one_line(error, 400)
     if name == "OutOfMemoryError" or "CUDA out of memory" in text or "MPS backend out of memory" in text:
         return Fault("oom_device", text or "out of device memory")

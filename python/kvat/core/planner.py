@@ -47,8 +47,9 @@ class PlanBuilder:
     def generate_code_snippet(self, format: str | None = None) -> str:
         """Code that puts the plan to use, in one of its engine's formats: for Transformers a Python file that runs as it is.
 
-        The plan's fallback rules are asked first, so that a machine with less memory gets what was measured to fit. What the
-        plan advises (such as to verify it, after an update) comes as a `KvatWarning`; that it is not decided stands in the
+        Formats that cannot ask for themselves get the settings of the plan's fallback rules as they hold here, so that a machine
+        with less memory gets what was measured to fit; the Python file holds the rules, and asks them where it runs. What the plan
+        advises (such as to verify it, after an update) comes as a `KvatWarning`; that it is not decided stands in the
         code's head, too. Raises `UsageError` where there is no such format.
         """
         if self._result is not None and self._result.engine_source is not None and format in (None, "python"):
