@@ -34,3 +34,13 @@ if(KVAT_LLAMACPP AND KVAT_LLAMA_PREFIX AND EXISTS ${KVAT_LLAMA_PREFIX}/.built)
   install(DIRECTORY ${KVAT_LLAMA_PREFIX}/lib/ DESTINATION ${CMAKE_INSTALL_LIBDIR}/kvat COMPONENT runtime
           FILES_MATCHING PATTERN "*.so*" PATTERN "cmake" EXCLUDE PATTERN "pkgconfig" EXCLUDE)
 endif()
+
+# For a wheel, into which auditwheel copies the shared libraries: what their licences ask to go with them.
+if(KVAT_LICENSES)
+  foreach(library IN LISTS KVAT_LAPACK_LIBRARIES)
+    string(APPEND linked " \"${library}\"")
+  endforeach()
+  install(CODE "execute_process(COMMAND \"${PROJECT_SOURCE_DIR}/packaging/licenses.sh\"
+      \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/kvat/licenses\" \"$<TARGET_FILE:kvat>\"${linked}
+      COMMAND_ERROR_IS_FATAL ANY)" COMPONENT runtime)
+endif()

@@ -60,6 +60,7 @@ if ! compgen -G "$dist/*.whl" >/dev/null; then
     mkdir -p build/dist
     PATH=$tools/bin:$PATH
     run pip wheel --disable-pip-version-check --no-build-isolation --no-deps --config-settings=build-dir=build/wheel \
+        --config-settings=cmake.define.KVAT_LICENSES=ON \
         --wheel-dir build/dist/unrepaired .
     run auditwheel repair --wheel-dir build/dist/repaired build/dist/unrepaired/*.whl
     mv build/dist/repaired "$dist"

@@ -81,12 +81,15 @@ def kernels(folder: Path, models: dict[str, str], rounds: int) -> None:
     from kvat_transformers.runs import Mark
     from kvat_transformers.wire import fault_of
 
+    import torch
+
     result: Json = {}
+    on_gpu = torch.cuda.is_available()
     for name in models:
         engine = Engine(lambda: None, lambda _: None)
-        dtype = "bfloat16" if sources.find(f"hf:synthetic:{name}").dtype == "float32" else None  # which flash does not have
+        dtype = "bfloat16" if on_gpu and sources.find(f"hf:synthetic:{name}").dtype == "float32" else None  # which flash does not have
         engine.load(f"hf:synthetic:{name}", {"dtype": dtype} if dtype else {})
-        limit = min(4096, engine.model.config.max_position_embeddings) - 40
+        limit = min(4096 if on_gpu else 1024, engine.model.config.max_position_embeddings) - 40
         ids, entry = [7 + i % 499 for i in range(limit)], {"dtype": str(engine.model.dtype)}
         times: dict[str, list[tuple[float, float]]] = {}
         for kernel in KERNELS:

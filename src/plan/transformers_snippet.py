@@ -28,6 +28,7 @@ from typing import Any, NamedTuple, TypedDict
 from weakref import WeakKeyDictionary
 
 import torch
+import torch._functorch.config
 import transformers
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoModelForCausalLM, AutoTokenizer, CompileConfig, DynamicCache, QuantizedCache, StaticCache
@@ -416,11 +417,26 @@ def _in_force(model: Any, prompt_tokens: int) -> Iterator[None]:
         stack.enter_context(torch.inference_mode() if settings.get("grad_mode") == "inference_mode" else torch.no_grad())
         if kernel != "auto" and settings.get("attn_implementation", "sdpa") == "sdpa":
             stack.enter_context(sdpa_kernel([KERNELS[kernel]]))
+        if _compile_config(settings):
+            _forget_other_code(model, (kernel, str(settings.get("decode_mkldnn", "on"))))
+            stack.enter_context(torch._functorch.config.patch(enable_autograd_cache=False))
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         stack.callback(_set_mkldnn, bool(torch.backends.mkldnn.enabled))
         stack.callback(_restore, model, "prepare_inputs_for_generation", vars(model).get("prepare_inputs_for_generation"))
         vars(model)["prepare_inputs_for_generation"] = _switching(model.prepare_inputs_for_generation, settings, prompt_tokens)
         yield
+
+
+_compiled: WeakKeyDictionary[torch.nn.Module, tuple[str, str]] = WeakKeyDictionary()  # with which kernel and oneDNN
+
+
+def _forget_other_code(model: Any, code: tuple[str, str]) -> None:
+    """Neither Dynamo nor the cache of AOTAutograd on disk looks at kernel and oneDNN: they would take the code of others."""
+    if _compiled.get(model) != code:
+        if set(_compiled.values()) != {code}:
+            _compiled.clear()  # so that those of another code get theirs back when it is their turn
+        torch._dynamo.reset()
+        _compiled[model] = code
 
 
 def _set_mkldnn(on: bool) -> None:

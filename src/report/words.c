@@ -204,8 +204,10 @@ void kvat__say_noise(kvat_buf *out, const kvat__view *view) {
 
 void kvat__say_remote_code(kvat_buf *out, const kvat__view *view) {
     if (json_is_true(json_object_get(view->outcome->model, "remote_code")))
-        kvat_buf_puts(out,
-                      "Code that comes with the model was run, because it was allowed; plan and snippet run it, too.");
+        kvat_buf_puts(
+            out,
+            "Code that comes with the model was run, because it was allowed; plan and snippet need it, too, and run "
+            "it where you allow it.");
 }
 
 kvat__sayer *const kvat__warnings[KVAT__WARNINGS] = {kvat__say_remote_code, kvat__say_noise};

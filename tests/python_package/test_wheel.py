@@ -90,6 +90,15 @@ def test_no_library_of_the_machine_is_needed() -> None:
             assert inside or Path(name.split(" (")[0]).name in OF_EVERY_LINUX, (program, line)
 
 
+def test_with_each_library_goes_what_its_licence_asks_for() -> None:
+    """Shared ones by the names auditwheel gave them, as libjansson-1a2b3c4d.so.4.14.0; LAPACK is linked in."""
+    carried = {path.name.partition("-")[0].partition(".so")[0] for path in (PREFIX.parent.parent / "kvat.libs").iterdir()}
+    notices = {path.stem: path.read_text() for path in (PREFIX / "share/kvat/licenses").iterdir()}
+    assert "libjansson" in carried
+    for library in (*carried, "liblapack", "libblas"):
+        assert any(name.startswith(library) and "icense" in text for name, text in notices.items()), library
+
+
 def test_the_wheel_is_for_any_python_3_on_linux() -> None:
     name = Path(WHEEL).name
     assert name.startswith(f"kvat-{kvat.__version__}-py3-none-manylinux_2_")

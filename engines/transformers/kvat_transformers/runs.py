@@ -74,6 +74,7 @@ class Runner:
         self.device = embedding.weight.device if embedding is not None else next(model.parameters()).device
         self.last_only = {"logits_to_keep": 1} if model._supports_logits_to_keep() else {}
         self.compiled: Any = None
+        self.compiled_mkldnn = ""
         self.compiled_for: set[tuple[Any, ...]] = set()
         self.seen: dict[str, Any] = {}  # settings of request scope as they were in force
         self.deadline = NO_LIMIT_NS
@@ -173,15 +174,20 @@ class Runner:
         calls; none where nothing was compiled."""
         names: set[str] = set()
         if self.context.compile_mode != "none":
-            from transformers import CompileConfig
-
-            self.drop_compiled()
-            self.compiled = self.model.get_compiled_call(CompileConfig(mode=self.context.compile_mode))
+            self.compile_anew()
             names = self.compiled_operators()
         short = min(64, self.context.capacity_tokens - WARM_TOKENS)
         if short > 0:
             self.compile_for([1] * short, [Mark(short, WARM_TOKENS)])
         return names
+
+    def compile_anew(self) -> None:
+        """With oneDNN as the request has it, which Dynamo does not look at either."""
+        from transformers import CompileConfig
+
+        self.drop_compiled()
+        self.compiled = self.model.get_compiled_call(CompileConfig(mode=self.context.compile_mode))
+        self.compiled_mkldnn = self.request.decode_mkldnn
 
     def compiled_operators(self) -> set[str]:
         """Of the first step that compiled nothing: compiling calls other ones, and a replayed CUDA graph calls none. Empty where no step
@@ -207,6 +213,8 @@ class Runner:
             raise Fault("unsupported", "compiled for no_grad", knob="grad_mode")
         if self.context.compile_mode != "none" and self.request.prefill_chunk_size:  # `generate` would compile the chunks, too
             raise Fault("unsupported", "compiled for a prefill in one piece", knob="prefill_chunk_size")
+        if self.compiled is not None and self.compiled_mkldnn != self.request.decode_mkldnn:
+            self.compile_anew()
         self.deadline = NO_LIMIT_NS  # of runs; compiling is none
         for mark in marks:
             length = mark.prompt_tokens if self.context.attn_implementation == "flex_attention" else 0

@@ -15,6 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT / part) for part in ("engines/transformers", "bench/transformers", "tests/python")]
 
+from snippet_kit import folders, snippet  # noqa: E402, F401  # fixtures
+
 STATE = pytest.StashKey[tempfile.TemporaryDirectory]()
 
 

@@ -157,13 +157,27 @@ def test_what_is_compiled_is_compiled_before_it_is_timed(monkeypatch: pytest.Mon
     engine.prepare({}, 160, 1)
 
 
+def test_another_onednn_is_compiled_anew() -> None:
+    """Dynamo does not look at it, and would take the code that it made with the other."""
+    engine = ready("llama-tiny", {"cache_implementation": "static", "compile_mode": "default"})
+    counts = []
+    for mkldnn in ("off", "off", "on", "on"):
+        engine.runner.request.decode_mkldnn = mkldnn
+        before = torch._dynamo.utils.counters["frames"]["ok"]
+        tokens_of(engine)
+        assert engine.runner.seen["decode_mkldnn"] == mkldnn
+        counts.append(torch._dynamo.utils.counters["frames"]["ok"] - before)
+    engine.prepare({}, 160, 1)
+    assert [count > 0 for count in counts] == [True, False, True, False], counts
+
+
 def test_compiling_is_in_no_run_and_in_no_limit() -> None:
     """The first run decodes nothing after its one token, the next one does; and settings of a run may need other code."""
     from torch._dynamo.utils import counters
 
     engine = ready("llama-tiny", {"cache_implementation": "static", "compile_mode": "default"})
     runner, graphs = engine.runner, lambda: counters["stats"]["unique_graphs"]
-    runner.request.decode_threads = 2
+    runner.request.decode_threads = 2 if engine.threads == 1 else 1  # another than it was compiled with
     before = graphs()
     runner.run(IDS, [Mark(96, 1)], 0)
     assert graphs() > before
