@@ -117,7 +117,6 @@ static size_t room_for(const kvat__burst *bursts, size_t n) {
 }
 
 static kvat_status check(const kvat__burst *bursts, size_t n, kvat_error *err) {
-    if (n == 0) return kvat_fail(err, KVAT_ERR_DATA, "no burst was decoded");
     for (size_t i = 0; i < n; i++) {
         const kvat__burst *b = &bursts[i];
         bool bad = b->n_tokens < 2 || b->prompt_tokens < 0 || b->token_ns[b->n_tokens - 1] <= b->token_ns[0] ||
@@ -130,6 +129,7 @@ static kvat_status check(const kvat__burst *bursts, size_t n, kvat_error *err) {
 
 kvat_status kvat__decode_fit_make(kvat__decode_fit *out, const kvat__burst *bursts, size_t n, double farthest_tokens,
                                   kvat_error *err) {
+    if (n == 0) return kvat_fail(err, KVAT_ERR_DATA, "no burst was decoded");
     kvat_status status = check(bursts, n, err);
     if (status != KVAT_OK) return status;
     const size_t room = room_for(bursts, n);
