@@ -165,11 +165,25 @@ static void list_devices(kvat_buf *out, const json_t *describe) {
         kvat_buf_printf(out, "%s%s", i ? ", " : "", string_member(json_array_get(devices, i), "name"));
 }
 
+/** Why the engine does not have the device, where it says so: of "cuda:1" what it says of "device cuda"; or NULL. */
+static const char *absent_because(const json_t *describe, const char *wanted) {
+    const json_t *absent = json_object_get(describe, "absent");
+    for (size_t i = 0; i < json_array_size(absent); i++) {
+        const json_t *entry = json_array_get(absent, i);
+        const char *name = string_member(entry, "name");
+        if (strncmp(name, "device ", strlen("device ")) != 0) continue;
+        name += strlen("device ");
+        if (*name && strncasecmp(wanted, name, strlen(name)) == 0) return string_member(entry, "reason");
+    }
+    return NULL;
+}
+
 static kvat_status device_refused(const json_t *describe, const char *wanted, kvat_error *err) {
     kvat_buf names = KVAT_BUF_INIT;
     list_devices(&names, describe);
-    kvat_fail(err, KVAT_ERR_USAGE, "--device %s: this engine has no setting for it here; it uses: %s", wanted,
-              names.bytes ? names.bytes : "(it names no device)");
+    const char *why = absent_because(describe, wanted);
+    kvat_fail(err, KVAT_ERR_USAGE, "--device %s: %s; it uses: %s", wanted,
+              why ? why : "this engine has no setting for it here", names.bytes ? names.bytes : "(it names no device)");
     kvat_buf_clear(&names);
     return KVAT_ERR_USAGE;
 }

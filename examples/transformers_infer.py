@@ -30,8 +30,7 @@ def tuned(arguments: argparse.Namespace) -> kvat.TuneResult:
 
 
 def show(event: kvat.Progress) -> None:
-    if str(event):
-        print(event, file=sys.stderr)
+    print(event, file=sys.stderr)
 
 
 def main() -> None:

@@ -64,5 +64,6 @@ if ! compgen -G "$dist/*.whl" >/dev/null; then
         --wheel-dir build/dist/unrepaired .
     run auditwheel repair --wheel-dir build/dist/repaired build/dist/unrepaired/*.whl
     mv build/dist/repaired "$dist"
+    rm -rf build/dist/unrepaired
 fi
 echo "$PWD/$(compgen -G "$dist/*.whl")"

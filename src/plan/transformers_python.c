@@ -104,7 +104,9 @@ static void put_model(kvat_buf *out, const json_t *model, const kvat_snippet_tar
     bool synthetic = json_is_true(json_object_get(model, "synthetic"));
     if (synthetic || (!hub && !target->model_path))
         kvat_buf_printf(out, "# %s: give the folder of a model with --model, load(FOLDER) or the variable MODEL.\n",
-                        synthetic ? "Random weights were measured" : "The plan does not say where its model is");
+                        !synthetic           ? "The plan does not say where its model is"
+                        : target->model_path ? "Random weights were measured, and what they write is noise"
+                                             : "Random weights were measured");
     kvat_buf_puts(out, "MODEL: str | None = ");
     if (hub)
         kvat_escape_python(out, hub_name(model));

@@ -49,6 +49,13 @@ static void put_settings(kvat_buf *out, const kvat__view *view) {
     kvat_buf_puts(out, "</tbody>\n</table>\n</div>\n");
 }
 
+/** What `kvat tune` writes first beside the plan. */
+static const char *snippet_file(const kvat_outcome *outcome) {
+    size_t n = 0;
+    const kvat_snippet *snippets = kvat_snippets_for(&n, outcome->engine_name);
+    return n > 0 ? snippets[0].file_name : "";
+}
+
 /* The script as `kvat apply` prints it; the model is named when it is started, so that no path of this machine is
  * passed on. */
 static kvat_status put_script(kvat_buf *out, const kvat__view *view, kvat_error *err) {
@@ -60,7 +67,7 @@ static kvat_status put_script(kvat_buf *out, const kvat__view *view, kvat_error 
     kvat_status status = kvat_plan_make(&plan, outcome, outcome->winner, err);
     if (status == KVAT_OK) status = kvat_snippet_put(&script, plan, formats[0], NULL, err);
     if (status == KVAT_OK) {
-        kvat_buf_puts(out, "<details><summary>The start script</summary>\n<pre tabindex=\"0\"><code>");
+        kvat_buf_printf(out, "<details><summary>%s</summary>\n<pre tabindex=\"0\"><code>", snippet_file(outcome));
         kvat__put_script(out, &script);
         kvat_buf_puts(out, "</code></pre></details>\n");
     }
@@ -76,8 +83,9 @@ kvat_status kvat__html_use(kvat_buf *out, const kvat__view *view, kvat_error *er
     kvat__html_say(out, "<p>", view, kvat__say_unconfirmed, "</p>\n");
     kvat_buf_printf(out,
                     "<pre tabindex=\"0\"><code>kvat apply best_plan.json%s</code></pre>\n"
-                    "<p>prints %sthese settings:</p>\n",
-                    writes ? " --print-snippet" : "", writes ? "what starts the engine with " : "");
+                    "<p>prints %s%s%sthese settings:</p>\n",
+                    writes ? " --print-snippet" : "", writes ? "<code>" : "", snippet_file(view->outcome),
+                    writes ? "</code>, as it lies beside the plan, with " : "");
     put_settings(out, view);
     return put_script(out, view, err);
 }

@@ -195,8 +195,8 @@ static void put_settings(kvat_buf *out, const kvat__view *view) {
     }
     kvat_buf_putc(out, '\n');
     put_sentence(out, view, kvat__say_unconfirmed);
-    kvat_buf_printf(out, "%s: `kvat apply best_plan.json%s`.\n\n",
-                    kvat__advice_of(view) == KVAT__APPLY ? "To run with them" : "To try them all the same",
+    kvat_buf_printf(out, "To run with these settings%s: `kvat apply best_plan.json%s`.\n\n",
+                    kvat__advice_of(view) == KVAT__APPLY ? "" : " all the same",
                     kvat_snippet_formats(view->outcome->engine_name)[0] ? " --print-snippet" : "");
 }
 

@@ -29,4 +29,10 @@ size_t kvat__outcome_entry_of(const kvat_outcome *outcome, size_t config);
 /** Decision, winner, reason and the best lossy entry. Asks for ranked entries, the default's place, delta and noise. */
 kvat_status kvat__outcome_decide(kvat_outcome *outcome, const kvat__drive_view *view, kvat_error *err);
 
+/* ---- outcome_spread.c ---- */
+
+/** Where the pairs spread far more than the search's runs did, its noise and the entries' intervals were too small: widens
+ * them by the ratio of the two. Asks for race points, entries and noise; the decision stays. */
+kvat_status kvat__outcome_spread(kvat_outcome *outcome, kvat_error *err);
+
 #endif

@@ -288,6 +288,8 @@ static kvat_status conclude(kvat_outcome *o, gathering *g, kvat__drive *drive, k
     if (status == KVAT_OK) status = kvat__outcome_judge_incumbent(o, g->job, &view, err);
     if (status != KVAT_OK) return status;
     finish_race(o, view.default_score, view.default_confirm_score);
+    status = kvat__outcome_spread(o, err);
+    if (status != KVAT_OK) return status;
     o->measured_ns = g->measured_ns;
     o->grid_ratio = grid_ratio(g, o->elapsed_ns);
     o->mixed_sources = g->mixed_sources;

@@ -177,9 +177,7 @@ def phase_knobs(facts: Facts) -> list[Json]:
 
 def declare(facts: Facts) -> tuple[list[Json], list[Json]]:
     """Knobs, and those that are absent with the reason."""
-    knobs = [dtype_knob(facts), *attention_knobs(facts), *cache_knobs(facts), *phase_knobs(facts)]
-    if len(facts.devices) > 1:
-        knobs.insert(0, device_knob(facts))
+    knobs = [device_knob(facts), dtype_knob(facts), *attention_knobs(facts), *cache_knobs(facts), *phase_knobs(facts)]
     missing = dict(facts.missing)
     if not facts.on_gpu:
         for name in ("offloaded", "offloaded_static"):

@@ -13,7 +13,7 @@ MOST_ROWS = 10
 HEADINGS = {
     "winner": "Best: ",
     "default": "Keep the default: ",
-    "undecided": "Not decided; ahead when the budget ended: ",
+    "undecided": "Not decided; for now: ",
     "infeasible": "No configuration works",
 }
 

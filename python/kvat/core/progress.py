@@ -8,8 +8,6 @@ from typing import Any
 
 from .display import plain
 
-TEXTS = ("note", "warning", "stage")
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -49,15 +47,18 @@ class Progress:
         )
 
     def __str__(self) -> str:
-        """One line; empty for events that mean little to a reader."""
-        if self.event in TEXTS:
-            return plain(self.text or "")
+        """One line."""
+        if self.event == "file":
+            return f"written: {plain(self.text or '')}"
+        if self.event == "estimate" and self.remaining_s is not None:
+            return f"{self.remaining_s[0]:.0f} to {self.remaining_s[1]:.0f} s left"
         if self.event not in ("trial", "confirm"):
-            return ""
+            return plain(self.text or self.event)
         head = f"trial {self.trial}" if self.event == "trial" else f"confirm pair {self.pair} of up to {self.pairs}"
         parts = [f"{head}: {plain(self.label or '')}"]
         if self.status != "ok":
-            parts.append(self.status or "failed")
+            detail = self.data.get("detail")
+            parts.append((self.status or "failed") + (f" ({plain(detail)})" if detail else ""))
         elif self.score is not None:
             parts.append(f"score {self.score:.0f}")
         if self.leader is not None:

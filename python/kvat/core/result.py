@@ -106,7 +106,8 @@ class Plan:
         try:
             data = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise BadDataError(f"{os.fspath(path)}: {error}") from None
+            why = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise BadDataError(f"{os.fspath(path)}: {why}") from None
         return cls.of(data, os.fspath(path))
 
     @classmethod
@@ -229,7 +230,7 @@ class TuneResult:
     """What `TuningSearch.run()` returns.
 
     `decision` says what the settings are: "winner" was confirmed to beat the default, "default" is the engine's own which
-    nothing was confirmed to beat, and of an "undecided" run they only looked good when the budget ended.
+    nothing was confirmed to beat, and of an "undecided" run they are what to use for now: the default, or what looked good where that cannot be had.
     """
 
     plan: Plan

@@ -128,7 +128,7 @@ def test_remote_code_is_run_by_flag_and_then_said_in_the_plan_and_the_report(fol
 @pytest.mark.skipif(CUDA, reason="not run: there is a GPU, and this is about having none (not run: no GPU)")
 def test_a_gpu_asked_for_where_there_is_none_is_refused() -> None:
     done = kvat("tune", "hf:synthetic:gpt2-tiny", "--device", "cuda", "--dry-run")
-    assert done.returncode == 2 and "--device cuda" in done.stderr and "it uses: cpu" in done.stderr
+    assert done.returncode == 2 and "--device cuda: PyTorch finds no CUDA device" in done.stderr and "it uses: cpu" in done.stderr
 
 
 def test_a_python_without_the_packages_says_what_is_missing(tmp_path: Path) -> None:

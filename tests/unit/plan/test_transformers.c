@@ -146,7 +146,7 @@ static void random_weights_are_said_to_be_random(void **state) {
     has(text.bytes, "# Random weights were measured: give the folder");
     kvat_buf_reset(&text);
     put(&text, plan, &(kvat_snippet_target){.model_path = "/srv/random"});
-    has(text.bytes, "# Random weights were measured: give the folder");
+    has(text.bytes, "# Random weights were measured, and what they write is noise: give the folder");
     has(text.bytes, "MODEL: str | None = \"/srv/random\"");
     kvat_buf_clear(&text);
     json_decref(plan);

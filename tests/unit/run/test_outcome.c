@@ -286,6 +286,31 @@ static void a_run_cut_in_its_confirmation_is_not_decided(void **state) {
     end(&w);
 }
 
+/** Half the width of the leader's interval, in ln; the noise that is said goes to `*spread`. */
+static double doubt(double *spread, fate *becomes) {
+    world w;
+    begin(&w, race_job());
+    while (measure(&w, becomes)) continue;
+    kvat_outcome *outcome = load(&w);
+    const kvat_interval interval = outcome->entries[0].score_interval;
+    const double width = log(interval.high / interval.low) / 2;
+    *spread = outcome->anchor_spread;
+    assert_int_equal(outcome->noisy, outcome->anchor_spread > 0.05);
+    assert_true(interval.low < outcome->entries[0].score && outcome->entries[0].score < interval.high);
+    kvat_outcome_free(outcome);
+    end(&w);
+    return width;
+}
+
+/** Pairs that spread by 20 % × √2 show that a search whose runs agreed by chance knew too little of the noise. */
+static void intervals_are_as_wide_as_the_pairs_show(void **state) {
+    (void)state;
+    double quiet = 0, restless = 0;
+    const double narrow = doubt(&quiet, all_well), wide = doubt(&restless, wavering);
+    assert_true(quiet < 0.02 && restless > 0.1);
+    assert_true(wide > 3 * narrow);
+}
+
 /* ---- a confirmation that ended early ---- */
 
 static kvat_trial_status disturbed_after_two_pairs(world *w, const kvat__step *step, double *speed) {
@@ -443,6 +468,7 @@ int main(void) {
         FOLDER_TEST(a_run_cut_before_anything_worked_is_not_finished),
         FOLDER_TEST(a_run_cut_while_lossy_ones_are_still_ranked_is_not_decided),
         FOLDER_TEST(a_run_cut_in_its_confirmation_is_not_decided),
+        FOLDER_TEST(intervals_are_as_wide_as_the_pairs_show),
         FOLDER_TEST(an_undecided_confirmation_says_what_was_lacking),
         FOLDER_TEST(what_is_too_little_to_matter_keeps_the_default),
         FOLDER_TEST(a_gain_that_rests_on_the_search_too_is_said_to),
