@@ -286,9 +286,12 @@ bool kvat__process_over(const kvat__process *p) {
     return p->supervisor_gone && p->out.fd < 0 && p->log.fd < 0 && p->control.fd < 0;
 }
 
+/** One that was stopped goes on: it could not do what it is told. */
 static void tell_supervisor(kvat__process *p, char word) {
-    if (p->control.fd >= 0 && send(p->control.fd, &word, 1, MSG_NOSIGNAL) == 1) return;
-    if (p->handle_open && !p->supervisor_gone) uv_process_kill(&p->handle, SIGTERM);
+    const bool told = p->control.fd >= 0 && send(p->control.fd, &word, 1, MSG_NOSIGNAL) == 1;
+    if (!p->handle_open || p->supervisor_gone) return;
+    if (!told) uv_process_kill(&p->handle, SIGTERM);
+    uv_process_kill(&p->handle, SIGCONT);
 }
 
 void kvat__process_term(kvat__process *p) {

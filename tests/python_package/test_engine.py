@@ -16,6 +16,7 @@ import pytest
 import toy_engine
 from kvat import EngineAdapter, TuneConfig, TuneResult, TuningSearch, worker
 from kvat._program import PREFIX, ask, environment
+from kvat.engines.base import START
 from toy_engine import MarkingEngine, RealEngine, RefusesEngine, SpreadEngine, ToyEngine
 
 
@@ -209,6 +210,12 @@ def test_a_class_in_a_session_is_refused() -> None:
     assert "put it into a module" in done.stderr
 
 
+def test_no_file_of_the_working_folder_is_run(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("open('run', 'w').close()\n")
+    subprocess.run([sys.executable, "-c", START, "{}"], cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    assert not (tmp_path / "run").exists()
+
+
 # ---- every way in which it may go wrong ----
 
 
@@ -223,6 +230,8 @@ def test_a_class_in_a_session_is_refused() -> None:
         ("short", "crash"),
         ("long", "crash"),
         ("nan", "crash"),
+        ("no number", "crash"),
+        ("no text", "crash"),
     ],
 )
 def test_a_fault_costs_its_configuration_and_not_the_run(fault: str, status: str) -> None:
@@ -238,6 +247,8 @@ def test_what_was_wrong_is_said() -> None:
         "short": "run_decode yielded 2 tokens, asked for 3",
         "long": "run_decode yielded more than 3 tokens, asked for 3",
         "nan": "peak_bytes is NaN, not a whole number",
+        "no number": "an answer that cannot be sent",
+        "no text": "an answer that cannot be sent",
         "dies": "SIGSEGV",
     }.items():
         assert text in json.dumps(tune(ToyEngine(fault), output_dir=fault).report), fault

@@ -56,6 +56,10 @@ class ToyEngine(EngineAdapter):
         self.cached, self.room = 0, context_tokens
         if self.fails("not in force"):
             return {"pace": "calm"}
+        if self.fails("no number"):
+            return {"pace": float("nan")}
+        if self.fails("no text"):
+            return {"pace": "\ud800"}
         if self.fails("unsupported"):
             raise EngineError("no brisk pace on this machine", "unsupported", knob="pace")
         if self.fails("memory"):

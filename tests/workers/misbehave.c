@@ -334,6 +334,11 @@ static void mode_stop(const options *o, const request *r) {
     (void)o, (void)r;
     raise(SIGSTOP);
 }
+static void mode_stop_both(const options *o, const request *r) {
+    (void)o, (void)r;
+    kill(getppid(), SIGSTOP); /* its supervisor */
+    raise(SIGSTOP);
+}
 static void mode_hang(const options *o, const request *r) {
     (void)o, (void)r;
     hang();
@@ -372,6 +377,7 @@ static const struct {
     {"request", mode_request},
     {"close-stdout", mode_close_stdout},
     {"stop", mode_stop},
+    {"stop-both", mode_stop_both},
     {"hang", mode_hang},
 };
 

@@ -5,8 +5,10 @@ Must not know of JSON or of what kvat decides. Times are nanoseconds of the mono
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from . import attention, caches, loading, machine, sources, warm
@@ -15,7 +17,7 @@ from .memory import Memory
 from .runs import Runner
 from .settings import Context, Request, Settings, refuse_rest, take_context, take_word
 from .sources import Source
-from .wire import Fault, one_line, out_of_order
+from .wire import Fault, fault_of, one_line, out_of_order
 
 now = time.monotonic_ns
 PROBE_TOKENS = 8
@@ -25,6 +27,18 @@ def kernels_named(context: Context, ran: list[str]) -> str:
     """Value of `sdpa_kernel` in force: what was asked for where only that ran, else what ran."""
     asked = context.sdpa_kernel
     return asked if asked == "auto" or ran == [asked] else "+".join(ran) or "none"
+
+
+@contextmanager
+def as_bad_model(name: str) -> Iterator[None]:
+    """A configuration can be wrong in more ways than are looked for: what fails for no other reason fails for that."""
+    try:
+        yield
+    except Exception as error:
+        fault = fault_of(error)
+        if fault.kind != "internal" or fault.code != Fault.code:
+            raise
+        raise sources.bad(os.path.basename(name.rstrip("/")), f"cannot be described: {fault.detail}") from error
 
 
 class Engine:
@@ -50,7 +64,8 @@ class Engine:
 
     def find(self, name: str) -> Source:
         """What is measured is what was described, even where the hub has a newer revision by now."""
-        source = sources.find(self.pinned.get(name, name))
+        with as_bad_model(name):
+            source = sources.find(self.pinned.get(name, name))
         if source.revision:
             self.pinned[name] = f"{name.partition('@')[0]}@{source.revision}"
         return source
@@ -81,10 +96,11 @@ class Engine:
 
     def describe(self, name: str) -> dict[str, Any]:
         source = self.find(name)
-        facts = self.facts(source)
-        knobs, absent = declare(facts)
-        return {"model": sources.described(source), "devices": machine.described(list(facts.devices)), "knobs": knobs,
-                "absent": absent, "notes": sources.notes(source)}  # fmt: skip
+        with as_bad_model(name):
+            facts = self.facts(source)
+            knobs, absent = declare(facts)
+            return {"model": sources.described(source), "devices": machine.described(list(facts.devices)), "knobs": knobs,
+                    "absent": absent, "notes": sources.notes(source)}  # fmt: skip
 
     # ---- model and context ----
 

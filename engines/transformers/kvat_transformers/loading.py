@@ -48,7 +48,10 @@ def load(source: Source, dtype: str, device: str) -> Any:
         fault = fault_of(error)
         if fault.kind in ("oom_host", "oom_device"):
             raise fault from error
-        raise bad(source.name, f"cannot be loaded: {one_line(error)}") from error
+        if "ignore_mismatched_sizes" in str(error):  # and then of a report that is not shown
+            raise bad(source.name, "the checkpoint has tensors of other shapes than config.json says") from error
+        what = type(error).__name__ if isinstance(error, (KeyError, AttributeError, TypeError)) else ""
+        raise bad(source.name, f"cannot be loaded: {f'{what}: ' if what else ''}{one_line(error)}") from error
     for what in ("missing_keys", "mismatched_keys"):
         names = sorted(str(name) for name in _report(info, what))
         if names:

@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from . import synthetic
+from .knobs import DTYPES
 from .wire import Fault, one_line
 
 FILES = ["*.json", "*.txt", "*.model", "*.jinja"]  # and the weights they name
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+MOST_OF_ANYTHING = 2 * 10**6  # of layers, heads, words: far more than any model has
+LONGEST_CONTEXT = 2**31 - 1
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 
 
@@ -70,9 +73,14 @@ def _index(folder: Path) -> dict[str, Any]:
     path = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").is_file() or not path.is_file():
         return {}
-    index = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("too deep") from error
     if not isinstance(index, dict) or not isinstance(index.get("weight_map"), dict):
         raise ValueError("no weight_map")
+    if any(os.path.dirname(str(name)) for name in index["weight_map"].values()):
+        raise ValueError("it names files outside of the folder")
     return index
 
 
@@ -85,7 +93,8 @@ def weight_files(folder: Path) -> list[str]:
 def _stored_dtype(folder: Path) -> str:
     from safetensors import SafetensorError, safe_open
 
-    named = _index(folder).get("metadata", {}).get("dtype")
+    metadata = _index(folder).get("metadata")
+    named = metadata.get("dtype") if isinstance(metadata, dict) else None
     if named:
         return str(named).removeprefix("torch.")
     names = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
@@ -151,8 +160,11 @@ def _check_weights(name: str, folder: Path) -> None:
     try:
         files = weight_files(folder)
     except ValueError as error:
-        raise bad(name, "model.safetensors.index.json cannot be read") from error
-    absent = [file for file in files if not (folder / file).is_file()]
+        raise bad(name, f"model.safetensors.index.json cannot be read: {one_line(error)}") from error
+    try:
+        absent = [file for file in files if not (folder / file).is_file()]
+    except OSError as error:
+        raise bad(name, f"model.safetensors.index.json names no files: {error.strerror}") from error
     if not absent:
         return
     hint = _not_fetched(folder)
@@ -162,6 +174,15 @@ def _check_weights(name: str, folder: Path) -> None:
         todo = hint or "; convert them with model.save_pretrained(FOLDER, safe_serialization=True)"
         raise bad(name, f"its weights are pickles, which can hold code and are not read{todo}")
     raise bad(name, f"no weights: there is no model.safetensors{hint}")
+
+
+def _check_sizes(name: str, members: dict[str, Any]) -> None:
+    """Before Transformers makes lists as long, or attentions as wide, as a damaged configuration says."""
+    nested = members.get("text_config")
+    for member, value in [*members.items(), *(nested.items() if isinstance(nested, dict) else ())]:
+        size = member.startswith(("num_", "n_")) or member.endswith(("_size", "_dim", "_layers"))
+        if size and isinstance(value, int) and not -1 <= value <= MOST_OF_ANYTHING:
+            raise bad(name, f"config.json is damaged: {member} {value}")
 
 
 def _configuration(name: str, folder: Path) -> tuple[Any, bool]:
@@ -175,10 +196,11 @@ def _configuration(name: str, folder: Path) -> tuple[Any, bool]:
     except FileNotFoundError:
         what = "there is no config.json; a model of Transformers is a folder that has one"
         raise bad(name, what + _not_fetched(folder)) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise bad(name, f"config.json cannot be read: {one_line(error)}") from error
     if not isinstance(members, dict) or not members:
         raise bad(name, "config.json holds no configuration")
+    _check_sizes(name, members)
     kind = members.get("model_type")
     known = isinstance(kind, str) and kind in transformers.CONFIG_MAPPING
     own_code = bool(members.get("auto_map"))
@@ -192,7 +214,7 @@ def _configuration(name: str, folder: Path) -> tuple[Any, bool]:
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=use_code, local_files_only=True)
     except Exception as error:  # noqa: BLE001 - a configuration may be wrong in as many ways as there are models
-        raise bad(name, f"its configuration is refused: {one_line(error)}") from error
+        raise bad(name, f"its configuration is refused: {one_line(error) or type(error).__name__}") from error
     return config, use_code
 
 
@@ -221,6 +243,16 @@ def _check_kind(source: Source) -> None:
         value = getattr(config, member, None)
         if not isinstance(value, int) or value < 1:
             raise bad(source.name, f"its configuration has no {member}: a model without a KV cache, or a damaged one")
+    if source.dtype not in DTYPES:
+        raise bad(source.name, f"its weights are {source.dtype}; kvat measures {', '.join(DTYPES)}")
+    if (context_limit(config) or 0) > LONGEST_CONTEXT:
+        raise bad(source.name, f"its configuration has no length that a context can have: {context_limit(config)}")
+    window = getattr(config, "sliding_window", None)
+    if window is not None and (not isinstance(window, int) or window < 0):
+        raise bad(source.name, f"its configuration has no window that attention can have: sliding_window {one_line(window, 40)}")
+    low, high = tokens(source)
+    if low >= high:
+        raise bad(source.name, "its configuration has special tokens only")
 
 
 def _identity(folder: Path) -> str:

@@ -106,6 +106,15 @@ def parsed(line: bytes) -> Any:
         return None
 
 
+def sendable(result: Params) -> Params:
+    """The same. Raises where it is no JSON, as with NaN, or no Unicode."""
+    try:
+        json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Fault("internal", f"an answer that cannot be sent: {one_line(error)}") from None
+    return result
+
+
 @dataclass
 class Server:
     """Answers requests in order until the input ends or `shutdown`."""
@@ -136,7 +145,7 @@ class Server:
             return {"error": {"code": -32602, "message": "params must be an object"}}
         self.request = request["id"]
         try:
-            return {"result": method(params)}
+            return {"result": sendable(method(params))}
         except Exception as raised:  # noqa: BLE001 - whatever an engine raises is a failed trial, not a dead worker
             error = fault_of(raised).to_json()
         self.after_failure()  # only now nothing holds what the failed call held

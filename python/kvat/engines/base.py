@@ -44,7 +44,13 @@ Numerics = Literal["exact", "equivalent", "lossy"]
 Kind = Literal["unsupported", "oom_host", "oom_device", "bad_model", "invalid_setting", "internal"]
 
 # Runs in the worker's process: nothing is looked for in the working folder that this process would not look for there.
-START = "import json, sys; spec = json.loads(sys.argv[1]); sys.path[:] = spec['path']; from kvat.worker import main; main(spec)"
+START = """import sys
+sys.path[:] = filter(None, sys.path)  # before anything is imported that the working folder may have a file of that name for
+import json
+spec = json.loads(sys.argv[1])
+sys.path[:] = spec["path"]
+from kvat.worker import main
+main(spec)"""
 
 
 class EngineError(Exception):

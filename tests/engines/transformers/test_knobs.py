@@ -35,7 +35,7 @@ def test_declarations_keep_to_the_schema_and_to_themselves(facts: Facts) -> None
 
 
 def test_defaults_are_those_of_a_plain_generate() -> None:
-    expected = {"dtype": "float32", "attn_implementation": "sdpa", "sdpa_kernel": "auto", "cache_implementation": "dynamic",
+    expected = {"device": "cpu", "dtype": "float32", "attn_implementation": "sdpa", "sdpa_kernel": "auto", "cache_implementation": "dynamic",
                 "compile_mode": "none", "prefill_threads": 2, "decode_threads": 2, "prefill_mkldnn": "on", "decode_mkldnn": "on",
                 "prefill_chunk_size": 0, "grad_mode": "no_grad"}  # fmt: skip
     assert {name: knob["default"] for name, knob in by_name(CPU).items()} == expected

@@ -351,3 +351,55 @@ def test_a_context_beyond_the_models_is_unsupported() -> None:
         ready("gpt2-tiny", tokens=1025)
     assert fault.value.kind == "unsupported"
     ready("gpt2-tiny", tokens=1024, sequences=4)  # each of them
+
+
+DAMAGED = {
+    "layers without end": {"num_hidden_layers": 100_000_000},
+    "labels without end": {"num_labels": 1_000_000_000},
+    "a head as wide as the memory": {"head_dim": 10**9},
+    "heads below none": {"num_key_value_heads": -1},
+    "heads that cannot be shared": {"num_key_value_heads": 3},
+    "code named as a word": {"auto_map": "x"},
+    "a context without end": {"max_position_embeddings": 10**18},
+    "special tokens only": {"eos_token_id": list(range(512))},
+    "a window of a word": {"sliding_window": "x", "model_type": "mistral"},
+    "a window below none": {"sliding_window": -1, "model_type": "mistral"},
+    "a type that is none": {"dtype": 5},
+    "a type that is an object": {"dtype": {}},
+    "whole numbers": {"dtype": "int8"},
+    "eight bits": {"dtype": "float8_e4m3fn"},
+    "a type that is not tuned": {"dtype": "float64"},
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_configuration_that_makes_no_sense_is_a_bad_model(what: str, folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | DAMAGED[what]))
+    with pytest.raises(Fault) as fault:
+        Engine(lambda: None, lambda _: None).describe(str(folder))
+    assert fault.value.kind == "bad_model" and fault.value.detail.startswith(f"{folder.name}: "), fault.value
+
+
+@pytest.mark.parametrize(("text", "words"), [("[" * 100_000, "cannot be read"), ('{"weight_map": {"a": "/etc/passwd"}}', "outside"),
+                                             ('{"weight_map": {"a": "../other/model.safetensors"}}', "outside"),
+                                             ('{"weight_map": {"a": "' + "x" * 5000 + '"}}', "names no files"),
+                                             ('{"weight_map": {"a": "w.safetensors"}, "metadata": []}', "")])  # fmt: skip
+def test_an_index_that_makes_no_sense_is_a_bad_model(folder: Path, text: str, words: str) -> None:
+    (folder / "model.safetensors").rename(folder / "w.safetensors")
+    (folder / "model.safetensors.index.json").write_text(text)
+    if words:
+        refused(lambda: sources.find(str(folder)), words)
+    else:
+        sources.find(str(folder))
+
+
+def test_a_configuration_that_is_too_deep_is_refused(folder: Path) -> None:
+    (folder / "config.json").write_text("[" * 100_000)
+    refused(lambda: sources.find(str(folder)), "config.json cannot be read")
+
+
+def test_a_checkpoint_of_other_shapes_says_so(folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"intermediate_size": 96}))
+    refused(lambda: Engine(lambda: None, lambda _: None).load(str(folder), {}), "other shapes than config.json says")

@@ -174,3 +174,13 @@ def test_it_ends_with_its_caller_in_the_middle_of_a_run() -> None:
         worker.process.stdin.close()
         assert worker.process.wait(timeout=20) == 0
         assert worker.process.stdout.read() == ""
+
+
+@pytest.mark.parametrize("name", ["contextlib", "importlib", "runpy", "json", "torch"])
+def test_no_file_of_the_working_folder_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Which may be a model's own."""
+    (tmp_path / f"{name}.py").write_text("open('run', 'w').close()\n")
+    monkeypatch.chdir(tmp_path)
+    with Worker(COMMAND) as worker:
+        worker.result("initialize", **HELLO)
+    assert not (tmp_path / "run").exists()

@@ -61,6 +61,7 @@ static const fault_case fault_cases[] = {
     {"hang", "prepare", 0, 0, KVAT_CALL_TIMEOUT, 0, 0, "no answer to prepare", true},
     {"ignore-term", "run", 0, 0, KVAT_CALL_TIMEOUT, 0, 0, "no answer", true},
     {"stop", "run", 0, 0, KVAT_CALL_TIMEOUT, 0, 0, "no answer", true},
+    {"stop-both", "run", 0, 0, KVAT_CALL_TIMEOUT, 0, 0, "no answer", true},
     {"late-answer", "run", "--delay-ms", "300", KVAT_CALL_TIMEOUT, 0, 0, "no answer", true},
     {"long-line", "run", 0, 0, KVAT_CALL_PROTOCOL, 0, 0, "too long", false},
     {"wrong-id", "run", 0, 0, KVAT_CALL_PROTOCOL, 0, 0, "unknown request", false},
