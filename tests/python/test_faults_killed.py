@@ -157,7 +157,7 @@ def test_killed_at_two_hundred_moments_it_ends_like_a_run_nobody_disturbed(tmp_p
     assert phases["starting"] + phases["setting up"] + phases["resuming"] > 0, phases
 
 
-@pytest.mark.parametrize("mode", ["hang", "ignore-term", "grandchildren", "stop", "stop-both"])
+@pytest.mark.parametrize("mode", ["hang", "ignore-term", "grandchildren", "stop"])
 def test_no_worker_outlives_a_killed_kvat(mode: str, tmp_path: Path) -> None:
     worker = misbehaving(tmp_path, "--mode", mode, "--at", "run", "--once", tmp_path / "met")
     with running("tune", "model", "--engine", worker, "--profile", "ci-micro", cwd=tmp_path) as run:

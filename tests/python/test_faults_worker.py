@@ -62,6 +62,7 @@ IN_TIME = [
     ("late-answer", ["--delay-ms", "15000"], "hang", "no answer to run within"),
     ("half-line", [], "hang", "no answer to run within"),
     ("stop", [], "hang", "no answer to run within"),
+    ("stop-both", [], "hang", "no answer to run within"),
 ]
 HARMLESS = ["grandchildren", "flood-progress"]
 
