@@ -18,15 +18,18 @@ from .errors import BadDataError
 
 
 class Undo:
-    """Undoes a patch when called, or when its `with` ends; a second time does nothing."""
+    """Undoes a patch when called, or when its `with` ends; a second time does nothing.
+
+    Of several patches of one model the last comes first: before that it raises `RuntimeError` and changes nothing.
+    """
 
     def __init__(self, undo: Callable[[], None]) -> None:
         self._undo: Callable[[], None] | None = undo
 
     def __call__(self) -> None:
-        undo, self._undo = self._undo, None
-        if undo is not None:
-            undo()
+        if self._undo is not None:
+            self._undo()
+            self._undo = None
 
     def __enter__(self) -> Undo:
         return self

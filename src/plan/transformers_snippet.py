@@ -10,7 +10,7 @@ What is in force where:
   and prefill chunks hold for plain `model.generate(…)` too, which makes a new cache for each call.
 - Kernel of the attention, threads, oneDNN and gradient mode belong to the process and not to a model, so that
   `generation_config` cannot carry them. `generate()` of this file puts them in force for the call, threads and oneDNN each
-  for prefill and decode, and gives back what was there before; one call at a time.
+  for prefill and decode, and gives back what was there before. Calls take turns, also those of several threads.
 - `undo = apply(model)`, for a model that is loaded already, does all of that for plain `model.generate(…)` as well.
 """
 
@@ -21,8 +21,10 @@ import functools
 import importlib.util
 import os
 import shutil
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, TypedDict
 from weakref import WeakKeyDictionary
@@ -30,6 +32,7 @@ from weakref import WeakKeyDictionary
 import torch
 import torch._functorch.config
 import transformers
+from safetensors import SafetensorError
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoModelForCausalLM, AutoTokenizer, CompileConfig, DynamicCache, QuantizedCache, StaticCache
 
@@ -254,12 +257,13 @@ def settings_of(model: Any) -> Settings:
 def load(
     model: str | os.PathLike[str] | None = None, *, context_tokens: int | None = None, trust_remote_code: bool = False
 ) -> tuple[Any, Any]:
-    """Model and tokenizer, as measured or, where RULES say so, as measured second best.
+    """Model and tokenizer, as measured or, where RULES say so, as measured second best; None for a tokenizer that cannot be
+    loaded, which is warned of.
 
     `model` is a folder or a name on the hub; without it the variable MODEL of the environment, then that of the plan.
     `context_tokens` is what will be needed, for the rules about it. `trust_remote_code` runs code that comes with the
-    model, which a plan alone never does. Raises ValueError where there is no model to load, its weights are not complete or
-    it needs such code, OSError where it cannot be read.
+    model, which a plan alone never does. Raises ValueError where there is no model to load, its weights are not complete, not
+    of its shape or it needs such code, OSError where it cannot be read.
     """
     source = os.fspath(model or os.environ.get("MODEL") or MODEL or "")
     if not source:
@@ -276,23 +280,34 @@ def load(
         pinned["revision"] = REVISION
     if device == "auto":
         pinned["device_map"] = "auto"
-    both: Any = AutoModelForCausalLM.from_pretrained(
-        source,
-        dtype=settings.get("dtype", "auto"),
-        attn_implementation=settings.get("attn_implementation", "sdpa"),
-        use_safetensors=True,
-        output_loading_info=True,
-        **pinned,
-    )
+    try:
+        both: Any = AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype=settings.get("dtype", "auto"),
+            attn_implementation=settings.get("attn_implementation", "sdpa"),
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # refused below, by name
+            output_loading_info=True,
+            **pinned,
+        )
+    except SafetensorError as error:
+        raise OSError(f"{source}: {error}") from error
     loaded, report = both
-    lacking = report["missing_keys"] if isinstance(report, Mapping) else report.missing_keys
-    if lacking:  # they would be random numbers
+    report = report if isinstance(report, Mapping) else vars(report)
+    if lacking := report["missing_keys"]:  # they would be random numbers
         raise ValueError(f"{source}: the weights lack {sorted(lacking)[0]} and {len(lacking) - 1} more")
+    if other := report["mismatched_keys"]:  # and so would these
+        name, read, wanted = min(other)
+        raise ValueError(f"{source}: {name} is {[*read]} in the weights, {[*wanted]} in the model, and {len(other) - 1} more")
     if device != "auto":
         loaded.to(device)
     pinned.pop("device_map", None)
     _configure(loaded, settings)
-    return loaded, AutoTokenizer.from_pretrained(source, **pinned)
+    try:
+        return loaded, AutoTokenizer.from_pretrained(source, **pinned)
+    except (OSError, ValueError, ImportError) as error:
+        warnings.warn(f"kvat: {source}: no tokenizer: {' '.join(str(error).split())}", stacklevel=2)
+        return loaded, None
 
 
 def _chosen(context_tokens: int | None) -> Settings:
@@ -334,6 +349,7 @@ def _configure(model: Any, settings: Settings) -> Callable[[], None]:
     }
     before = {name: getattr(model.generation_config, name, None) for name in wanted}
     attention, longest = model.config._attn_implementation, vars(model).get("_previous_max_cache_length")
+    chosen = _settings.get(model)
     for name, value in wanted.items():
         setattr(model.generation_config, name, value)
     model.set_attn_implementation(settings.get("attn_implementation", "sdpa"))
@@ -344,7 +360,10 @@ def _configure(model: Any, settings: Settings) -> Callable[[], None]:
             setattr(model.generation_config, name, value)
         model.set_attn_implementation(attention)
         _restore(model, "_previous_max_cache_length", longest)
-        _settings.pop(model, None)
+        if chosen is None:
+            del _settings[model]
+        else:
+            _settings[model] = chosen
 
     return undo
 
@@ -370,57 +389,77 @@ def _restore(model: Any, name: str, before: Any) -> None:
 def generate(model: Any, inputs: torch.Tensor | Mapping[str, torch.Tensor], max_new_tokens: int, **options: Any) -> Any:
     """`model.generate` with every setting in force and a new cache.
 
-    `inputs` are token ids of shape (sequences, tokens), or what a tokenizer returns; `options` go on to `model.generate`.
-    PyTorch raises where the kernel cannot do what they ask for, as flash on GPUs with padded prompts, and takes no other.
+    `inputs` are token ids of shape (sequences, tokens), what a tokenizer returns, or `{"inputs_embeds": …}`; `options` go on
+    to `model.generate`. PyTorch raises where the kernel cannot do what they ask for, as flash on GPUs with padded prompts, and
+    takes no other.
     """
     tensors = dict(inputs) if isinstance(inputs, Mapping) else {"input_ids": inputs}
     tensors = {name: tensor.to(model.device) for name, tensor in tensors.items()}
-    tokens = tensors["input_ids"].shape[1] + max_new_tokens
+    tokens = _prompt_tokens({**tensors, **options}) + max_new_tokens
     cache = {"past_key_values": new_cache(model, tokens), "cache_implementation": None, "max_cache_len": None}
     if tokens > CONTEXT_TOKENS:
         warnings.warn(f"kvat: {tokens} tokens are more than the {CONTEXT_TOKENS} that were measured", stacklevel=2)
-    with _in_force(model, tensors["input_ids"].shape[1]):
+    with _in_force(model, {**tensors, **options}):
         return type(model).generate(model, **tensors, max_new_tokens=max_new_tokens, **{**cache, **options})
 
 
 def apply(model: Any, *, context_tokens: int | None = None) -> Callable[[], None]:
-    """Puts every setting but device and data type in force for `model.generate` of a loaded model. Call the result to undo."""
+    """Puts every setting but device and data type in force for `model.generate` of a loaded model. Call the result to undo:
+    the last applied first, anything else raises RuntimeError and changes nothing.
+    """
     settings = _chosen(context_tokens)
     dtype = settings.get("dtype", "auto")
     if dtype not in ("auto", str(model.dtype).removeprefix("torch.")):
         warnings.warn(f"kvat: measured in {dtype}, but this model is in {model.dtype}", stacklevel=2)
     original = vars(model).get("generate")
+    plain = getattr(original, "kvat_plain", {}).get(original, model.generate)  # around another plan, that one's threads would win
     undo_model = _configure(model, settings)
 
     @functools.wraps(model.generate)
     def tuned(*args: Any, **kwargs: Any) -> Any:
-        prompts = [*args[:1], *(kwargs.get(name) for name in ("inputs", "input_ids", "inputs_embeds"))]
-        tokens = next((prompt.shape[1] for prompt in prompts if isinstance(prompt, torch.Tensor)), 1)
-        held = kwargs.get("past_key_values")
-        with _in_force(model, tokens - (int(held.get_seq_length()) if held is not None else 0)):
-            return (original or type(model).generate.__get__(model))(*args, **kwargs)
+        with _in_force(model, {**dict(zip(("inputs",), args, strict=False)), **kwargs}):
+            return plain(*args, **kwargs)
+
+    undone = False
 
     def undo() -> None:
+        nonlocal undone
+        if undone:
+            return
+        if vars(model).get("generate") is not tuned:
+            raise RuntimeError("kvat: undo what was applied later first")
         _restore(model, "generate", original)
         undo_model()
+        undone = True
 
+    vars(tuned)["kvat_plain"] = {tuned: plain}
     vars(model)["generate"] = tuned
     return undo
 
 
+def _prompt_tokens(given: Mapping[str, Any]) -> int:
+    """With those that a cache holds already: the ids may leave them out, the mask never does."""
+    prompts = (given.get(name) for name in ("attention_mask", "inputs_embeds", "inputs", "input_ids"))
+    return next((int(prompt.shape[1]) for prompt in prompts if isinstance(prompt, torch.Tensor)), 1)
+
+
+_turn = threading.RLock()
+
+
 @contextmanager
-def _in_force(model: Any, prompt_tokens: int) -> Iterator[None]:
-    """Kernel, gradient mode, threads and oneDNN, all of them of the process: as they were when it ends."""
-    settings = settings_of(model)
-    kernel = str(settings.get("sdpa_kernel", "auto"))
-    with ExitStack() as stack:
+def _in_force(model: Any, given: Mapping[str, Any]) -> Iterator[None]:
+    """Kernel, gradient mode, threads and oneDNN, all of them of the process: as they were when it ends. Calls take turns."""
+    with _turn, ExitStack() as stack:
+        settings, cache = settings_of(model), given.get("past_key_values")
+        kernel = str(settings.get("sdpa_kernel", "auto"))
+        prompt_tokens = _prompt_tokens(given) - (int(cache.get_seq_length()) if cache is not None else 0)
         stack.enter_context(torch.inference_mode() if settings.get("grad_mode") == "inference_mode" else torch.no_grad())
         if kernel != "auto" and settings.get("attn_implementation", "sdpa") == "sdpa":
             stack.enter_context(sdpa_kernel([KERNELS[kernel]]))
         if _compile_config(settings):
             _forget_other_code(model, (kernel, str(settings.get("decode_mkldnn", "on"))))
             stack.enter_context(torch._functorch.config.patch(enable_autograd_cache=False))
-        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        stack.callback(torch.set_num_threads, _threads_of_process())
         stack.callback(_set_mkldnn, bool(torch.backends.mkldnn.enabled))
         stack.callback(_restore, model, "prepare_inputs_for_generation", vars(model).get("prepare_inputs_for_generation"))
         vars(model)["prepare_inputs_for_generation"] = _switching(model.prepare_inputs_for_generation, settings, prompt_tokens)
@@ -437,6 +476,12 @@ def _forget_other_code(model: Any, code: tuple[str, str]) -> None:
             _compiled.clear()  # so that those of another code get theirs back when it is their turn
         torch._dynamo.reset()
         _compiled[model] = code
+
+
+def _threads_of_process() -> int:
+    """As a new thread finds them. This one has kept those of another call if that was in force when it first used PyTorch."""
+    with ThreadPoolExecutor(1) as new:
+        return new.submit(torch.get_num_threads).result()
 
 
 def _set_mkldnn(on: bool) -> None:
@@ -473,10 +518,16 @@ def main() -> None:
     parser.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="default: %(default)s")
     parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
     arguments = parser.parse_args()
+    if not arguments.prompt:
+        parser.error("the prompt is empty")
+    if arguments.max_new_tokens < 1:
+        parser.error("argument --max-new-tokens: must be 1 or more")
     try:
         model, tokenizer = load(arguments.model, trust_remote_code=arguments.trust_remote_code)
     except (OSError, ValueError) as error:
         parser.error(str(error))
+    if tokenizer is None:
+        parser.error("the model has no tokenizer that can be loaded: import this file and call generate() with token ids")
     inputs = tokenizer(arguments.prompt, return_tensors="pt")
     output = generate(model, inputs, arguments.max_new_tokens)
     print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))

@@ -8,7 +8,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -37,6 +41,17 @@ def test_without_a_model_it_can_be_imported_and_says_how_to_give_one(snippet: Sn
     env = {**os.environ, "MODEL": str(folders["llama"])}
     given = subprocess.run([sys.executable, path, PROMPT], capture_output=True, text=True, timeout=120, env=env)
     assert given.returncode == 0, given.stderr
+
+
+REFUSED = [([""], "the prompt is empty"), ([PROMPT, "--max-new-tokens", "0"], "--max-new-tokens: must be 1 or more")]
+
+
+@pytest.mark.parametrize(("arguments", "said"), REFUSED)
+def test_as_a_program_it_refuses_what_cannot_be_continued(snippet: Snippets, arguments: list[str], said: str) -> None:
+    done = subprocess.run([sys.executable, snippet.write(), *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
 
 
 # ---- settings in force ----
@@ -181,6 +196,36 @@ def test_options_go_on_to_generate(snippet: Snippets) -> None:
     assert kept.get_seq_length() == len(PROMPT) + NEW - 1
 
 
+def test_a_used_cache_leaves_its_tokens_out_of_the_prefill(snippet: Snippets) -> None:
+    module = snippet("llama", {"prefill_threads": 2, "decode_threads": 1})
+    model, tokenizer = module.load()
+    inputs, half = tokenizer(PROMPT, return_tensors="pt"), len(PROMPT) // 2
+    part = {name: tensor[:, :half] for name, tensor in inputs.items()}
+    rest = {**inputs, "input_ids": inputs["input_ids"][:, half:]}  # with a mask as long as the whole
+    undo = module.apply(model)
+    for again in (inputs, rest):
+        for run in (lambda given, **options: module.generate(model, given, NEW, **options),
+                    lambda given, **options: model.generate(**given, max_new_tokens=NEW, **options)):  # fmt: skip
+            cache = module.new_cache(model, 64)
+            model(**part, past_key_values=cache)
+            with watched(model) as seen:
+                run(again, past_key_values=cache)
+            assert [(each.tokens, each.threads) for each in seen.passes] == [(len(PROMPT) - half, 2), *[(1, 1)] * (NEW - 1)]
+    undo()
+
+
+def test_embeddings_stand_for_the_prompt(snippet: Snippets, folders: dict[str, Path]) -> None:
+    module = snippet("llama", {"cache_implementation": "static", "prefill_threads": 2, "decode_threads": 1})
+    model, tokenizer = module.load()
+    embeddings = model.get_input_embeddings()(tokenizer(PROMPT, return_tensors="pt")["input_ids"]).detach()
+    threads: list[int] = []
+    hook = model.register_forward_pre_hook(lambda *_: threads.append(torch.get_num_threads()))
+    output = module.generate(model, {"inputs_embeds": embeddings}, NEW)
+    hook.remove()
+    assert torch.equal(output, plainly(folders["llama"])[:, len(PROMPT) :])
+    assert threads == [2] + [1] * (NEW - 1)
+
+
 def test_a_compiled_forward_gives_the_same_tokens(snippet: Snippets, folders: dict[str, Path]) -> None:
     module = snippet("llama", {"cache_implementation": "static", "compile_mode": "default", "decode_threads": 1,
                                "prefill_chunk_size": 7})  # fmt: skip
@@ -252,6 +297,108 @@ def test_applied_to_a_live_model_plain_generate_has_everything_and_undo_leaves_n
     assert attentions(again.operators) == attentions(plain.operators)
     with pytest.raises(ValueError, match="apply"):
         module.generate(model, inputs, NEW)
+
+
+def threads_of_passes(model: Any) -> set[int]:
+    with watched(model) as seen:
+        model.generate(torch.tensor([[5, 6, 7]]), max_new_tokens=NEW)
+    return {each.threads for each in seen.passes}
+
+
+def test_undo_gives_back_what_was_chosen_before(snippet: Snippets, folders: dict[str, Path]) -> None:
+    module = snippet("llama", {"prefill_threads": 1, "decode_threads": 1})
+    model, tokenizer = module.load()
+    module.apply(model)()
+    assert torch.equal(generated(module, model, tokenizer), plainly(folders["llama"]))
+    first, second = module.apply(model), module.apply(model)
+    second()
+    assert threads_of_passes(model) == {1}
+    second()
+    assert threads_of_passes(model) == {1}
+    first()
+    assert threads_of_passes(model) == {2}
+    assert torch.equal(generated(module, model, tokenizer), plainly(folders["llama"]))
+
+
+def test_undo_in_another_order_is_refused_and_changes_nothing(snippet: Snippets, folders: dict[str, Path]) -> None:
+    model = AutoModelForCausalLM.from_pretrained(folders["llama"])
+    one, two = (snippet(None, {"prefill_threads": n, "decode_threads": n, "cache_implementation": kind})
+                for n, kind in ((2, "static"), (1, "dynamic")))  # fmt: skip
+    before = model.generation_config.to_dict()
+    first = one.apply(model)
+    between = model.generation_config.to_dict()
+    second = two.apply(model)
+    with pytest.raises(RuntimeError, match="kvat: undo what was applied later first"):
+        first()
+    assert threads_of_passes(model) == {1}
+    second()
+    assert model.generation_config.to_dict() == between
+    assert threads_of_passes(model) == {2}
+    first()
+    first()
+    assert model.generation_config.to_dict() == before
+    assert "generate" not in vars(model)
+
+
+# ---- several calls at a time ----
+
+
+class Streamer:
+    """Does something in the decode."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.act, self.puts = act, 0
+
+    def put(self, value: torch.Tensor) -> None:
+        self.puts += 1
+        if self.puts == 3:
+            self.act()
+
+    def end(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("applied", [False, True])
+def test_calls_of_two_threads_take_turns(snippet: Snippets, folders: dict[str, Path], applied: bool) -> None:
+    """Else the second would begin and end later, and give back what the first had in force."""
+    module = snippet("llama", {**SPECIAL, "grad_mode": "no_grad"})
+    model, tokenizer = module.load()
+    inputs = tokenizer(PROMPT, return_tensors="pt")
+    undo = module.apply(model) if applied else lambda: None
+    decoding, both, over = threading.Event(), threading.Event(), threading.Event()
+
+    def call(streamer: Streamer) -> torch.Tensor:
+        if applied:
+            return model.generate(**inputs, max_new_tokens=NEW, streamer=streamer)
+        return module.generate(model, inputs, NEW, streamer=streamer)
+
+    def first() -> torch.Tensor:
+        output = call(Streamer(lambda: (decoding.set(), both.wait(0.3))))
+        over.set()
+        return output
+
+    def second() -> torch.Tensor:
+        assert decoding.wait(60)
+        torch.get_num_threads()  # those of the first
+        return call(Streamer(lambda: (both.set(), over.wait(60))))
+
+    with ThreadPoolExecutor(2) as pool:
+        outputs = [each.result() for each in (pool.submit(first), pool.submit(second))]
+    assert all(torch.equal(output, plainly(folders["llama"])) for output in outputs)
+    with ThreadPoolExecutor(1) as new:
+        assert new.submit(torch.get_num_threads).result() == 2
+    assert "prepare_inputs_for_generation" not in vars(model)  # the fixture checks the rest
+    undo()
+
+
+def test_a_call_inside_of_a_call_does_not_wait_for_it(snippet: Snippets, folders: dict[str, Path]) -> None:
+    module = snippet("llama", SPECIAL)
+    model, tokenizer = module.load()
+    inner: list[torch.Tensor] = []
+    streamer = Streamer(lambda: inner.append(generated(module, model, tokenizer)))
+    outer = module.generate(model, tokenizer(PROMPT, return_tensors="pt"), NEW, streamer=streamer)
+    assert torch.equal(outer, inner[0])
+    assert torch.equal(outer, plainly(folders["llama"]))
 
 
 def test_a_model_of_another_type_is_told(snippet: Snippets, folders: dict[str, Path]) -> None:

@@ -24,6 +24,35 @@ def test_weights_that_lack_a_tensor_are_refused(snippet: Snippets, folders: dict
         snippet(str(broken)).load()
 
 
+def test_weights_of_another_shape_are_refused(snippet: Snippets, folders: dict[str, Path], tmp_path: Path) -> None:
+    other = copied(folders["llama"], tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "intermediate_size": 96}))
+    with pytest.raises(ValueError, match=r"down_proj\.weight is \[64, 128\] in the weights, \[64, 96\] in the model, and 5 more"):
+        snippet(str(other)).load()
+
+
+def test_truncated_weights_cannot_be_read(snippet: Snippets, folders: dict[str, Path], tmp_path: Path) -> None:
+    weights = copied(folders["llama"], tmp_path / "truncated") / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(OSError, match="truncated: "):
+        snippet(str(weights.parent)).load()
+
+
+def test_without_a_tokenizer_the_model_is_loaded(snippet: Snippets, folders: dict[str, Path], tmp_path: Path) -> None:
+    bare = copied(folders["llama"], tmp_path / "bare")
+    for file in bare.glob("tokenizer*"):
+        file.unlink()
+    module = snippet(str(bare))
+    with pytest.warns(UserWarning, match="bare: no tokenizer: .+"):
+        model, tokenizer = module.load()
+    assert tokenizer is None
+    assert module.generate(model, torch.tensor([[5, 6, 7]]), NEW).shape == (1, 3 + NEW)
+    done = subprocess.run([sys.executable, snippet.write(str(bare)), PROMPT], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "no tokenizer that can be loaded" in done.stderr.splitlines()[-1]
+
+
 def test_pickled_weights_are_not_read(snippet: Snippets, folders: dict[str, Path], tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
