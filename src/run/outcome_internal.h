@@ -31,8 +31,8 @@ kvat_status kvat__outcome_decide(kvat_outcome *outcome, const kvat__drive_view *
 
 /* ---- outcome_spread.c ---- */
 
-/** Where the pairs spread far more than the search's runs did, its noise and the entries' intervals were too small: widens
- * them by the ratio of the two. Asks for race points, entries and noise; the decision stays. */
+/** Where the pairs spread far more than the search's runs did, its noise and the entries' intervals were too small:
+ * widens them by the ratio of the two. Asks for race points, entries and noise; the decision stays. */
 kvat_status kvat__outcome_spread(kvat_outcome *outcome, kvat_error *err);
 
 #endif
