@@ -6,9 +6,9 @@ scripts/build.sh fuzz
 for target in build/fuzz/fuzz/fuzz_*; do
     [ -x "$target" ] || continue
     name=$(basename "$target")
-    work=build/fuzz/work/$name
-    mkdir -p "$work"
+    found=build/fuzz/found/$name
+    mkdir -p "$found"
     echo "fuzz: $name"
-    "$target" -max_total_time="${FUZZ_SECONDS:-60}" -print_final_stats=0 -verbosity=0 -artifact_prefix="$work/" \
-        "$work" "fuzz/corpus/${name#fuzz_}"
+    "$target" -max_total_time="${FUZZ_SECONDS:-60}" -print_final_stats=0 -verbosity=0 -artifact_prefix="$found/" \
+        "$found" "fuzz/corpus/${name#fuzz_}"
 done

@@ -34,10 +34,8 @@ CONFIGS = [(cache, attention) for cache in ("dynamic", "static") for attention i
 KNOBS = ("cache_implementation", "attn_implementation")
 WEIGHTS = {"ttft": 0.5, "decode": 0.35, "memory": 0.15}  # of chat-agent on both sides
 QUICK = {"context": [512], "output_tokens": [32], "warmup": 1, "runs": 2}
-CHAT = {
-    "gpt2": {"context": [128, 256, 512], "output_tokens": [16, 32, 64], "warmup": 2, "runs": 5},
-    "qwen2.5-0.5b": {"context": [128, 256], "output_tokens": [16, 32, 64], "warmup": 2, "runs": 5},
-}
+AS_CHAT = {"output_tokens": [16, 32, 64], "warmup": 2, "runs": 5}
+CHAT = {"gpt2": {"context": [128, 256, 512], **AS_CHAT}, "qwen2.5-0.5b": {"context": [128, 256], **AS_CHAT}}
 Config = tuple[str, str]
 Cells = dict[str, Any]
 

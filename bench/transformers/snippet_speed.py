@@ -28,7 +28,7 @@ from common import BUILD, KVAT, Worker, kvat_version, machine, median_interval  
 
 WORKER = BUILD / "libexec" / "kvat" / "kvat-transformers"
 MAKE_MODEL = ROOT / "bench" / "python_kvat" / "make_model.py"
-OUTCOMES = (0, 5, 6)  # winner, default kept, not decided: each has a plan
+DECIDED = (0, 6)  # or not within the budget: either has a plan
 WARM_PAIRS = 2
 Times = tuple[float, float]  # seconds to the first token, tokens a second after it
 
@@ -91,7 +91,7 @@ def tune(model: Path, out: Path, environment: dict[str, str], asked: argparse.Na
     command = [KVAT, "tune", model, "--engine", "transformers", "--profile", asked.profile, "--time", asked.time, "--fresh",
                "-o", out, "--json"]  # fmt: skip
     done = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    if done.returncode not in OUTCOMES:
+    if done.returncode not in DECIDED:
         raise RuntimeError(f"kvat tune ended with {done.returncode}: {done.stderr[-800:]}")
     return json.loads(done.stdout)["plan"]
 
@@ -106,7 +106,7 @@ def compare(kind: str, asked: argparse.Namespace, folder: Path, environment: dic
         facts = worker.call("describe", model=str(model))
         scopes = {knob["name"]: knob["scope"] for knob in facts["knobs"]}
         settings = {scope: {k: v for k, v in plan["settings"].items() if scopes[k] == scope} for scope in set(scopes.values())}
-        worker.call("load", model=str(model), settings=settings.get("load", {}))
+        worker.call("load", model=str(model), settings=settings.get("model", {}))
         worker.call("prepare", settings=settings.get("context", {}), context_tokens=plan["context_tokens"], sequences=1)
         low, high = facts["model"]["token_low"], facts["model"]["token_high"]
         snippet = Snippet(asked.python, out / "optimized_config.py", environment)

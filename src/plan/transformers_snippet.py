@@ -395,11 +395,12 @@ def generate(model: Any, inputs: torch.Tensor | Mapping[str, torch.Tensor], max_
     """
     tensors = dict(inputs) if isinstance(inputs, Mapping) else {"input_ids": inputs}
     tensors = {name: tensor.to(model.device) for name, tensor in tensors.items()}
-    tokens = _prompt_tokens({**tensors, **options}) + max_new_tokens
+    given = {**tensors, **options}
+    tokens = _prompt_tokens(given) + max_new_tokens
     cache = {"past_key_values": new_cache(model, tokens), "cache_implementation": None, "max_cache_len": None}
     if tokens > CONTEXT_TOKENS:
         warnings.warn(f"kvat: {tokens} tokens are more than the {CONTEXT_TOKENS} that were measured", stacklevel=2)
-    with _in_force(model, {**tensors, **options}):
+    with _in_force(model, given):
         return type(model).generate(model, **tensors, max_new_tokens=max_new_tokens, **{**cache, **options})
 
 
@@ -432,7 +433,7 @@ def apply(model: Any, *, context_tokens: int | None = None) -> Callable[[], None
         undo_model()
         undone = True
 
-    vars(tuned)["kvat_plain"] = {tuned: plain}
+    vars(tuned)["kvat_plain"] = {tuned: plain}  # by function: functools.wraps hands attributes on to wrappers of others
     vars(model)["generate"] = tuned
     return undo
 

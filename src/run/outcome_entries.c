@@ -32,6 +32,12 @@ static void count_runs(kvat_search_standing *standing, const kvat__entry_figures
     if (failures > standing->failures) standing->failures = failures;
 }
 
+void kvat__entry_score(kvat_entry *entry) {
+    const kvat_interval gain = entry->standing.gain;
+    entry->score = 100 * exp(gain.value);
+    entry->score_interval = (kvat_interval){entry->score, 100 * exp(gain.low), 100 * exp(gain.high)};
+}
+
 /** `entry` says which configuration it is of; `figures` and `view` are NULL before anything is measured. */
 static kvat_status make_entry(kvat_entry *entry, const kvat__job *job, const kvat__entry_figures *figures,
                               const kvat__drive_view *view, kvat_error *err) {
@@ -57,9 +63,7 @@ static kvat_status make_entry(kvat_entry *entry, const kvat__job *job, const kva
     if (status == KVAT_OK) status = kvat_space_identity(entry->identity, job->space, config, err);
     if (view) {
         entry->standing = view->answer.standing[config];
-        kvat_interval gain = entry->standing.gain;
-        entry->score = 100 * exp(gain.value);
-        entry->score_interval = (kvat_interval){100 * exp(gain.value), 100 * exp(gain.low), 100 * exp(gain.high)};
+        kvat__entry_score(entry);
     } else {
         entry->standing.gain = (kvat_interval){NAN, NAN, NAN};
     }

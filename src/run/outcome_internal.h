@@ -24,6 +24,9 @@ bool kvat__outcome_ranked(const kvat_entry *entry);
 /** Index of the entry of configuration `config`, SIZE_MAX none. */
 size_t kvat__outcome_entry_of(const kvat_outcome *outcome, size_t config);
 
+/** Score and its interval, in hundredths of the origin, from the entry's gain. */
+void kvat__entry_score(kvat_entry *entry);
+
 /* ---- outcome_decide.c ---- */
 
 /** Decision, winner, reason and the best lossy entry. Asks for ranked entries, the default's place, delta and noise. */
@@ -31,6 +34,8 @@ kvat_status kvat__outcome_decide(kvat_outcome *outcome, const kvat__drive_view *
 
 /* ---- outcome_spread.c ---- */
 
+/** The noise that is said: a standard deviation of ln score, and what follows from it. */
+void kvat__outcome_set_noise(kvat_outcome *outcome, double sigma);
 /** Where the pairs spread far more than the search's runs did, its noise and the entries' intervals were too small:
  * widens them by the ratio of the two. Asks for race points, entries and noise; the decision stays. */
 kvat_status kvat__outcome_spread(kvat_outcome *outcome, kvat_error *err);

@@ -280,9 +280,7 @@ static kvat_status conclude(kvat_outcome *o, gathering *g, kvat__drive *drive, k
     o->exhausted = !view.out_of_budget && answer->stop == KVAT_STOP_BUDGET;
     o->p_good = answer->p_good;
     o->p_best = answer->p_best;
-    o->sigma = answer->sigma;
-    o->anchor_spread = expm1(answer->sigma);
-    o->noisy = o->anchor_spread > 0.05;
+    kvat__outcome_set_noise(o, answer->sigma);
     o->confirmation = view.confirmation;
     status = kvat__outcome_decide(o, &view, err);
     if (status == KVAT_OK) status = kvat__outcome_judge_incumbent(o, g->job, &view, err);

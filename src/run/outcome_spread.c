@@ -29,6 +29,12 @@ static size_t differences(double *out, const kvat_outcome *o) {
     return n;
 }
 
+void kvat__outcome_set_noise(kvat_outcome *o, double sigma) {
+    o->sigma = sigma;
+    o->anchor_spread = expm1(sigma);
+    o->noisy = o->anchor_spread > NOISY;
+}
+
 static void widen(kvat_interval *interval, double factor) {
     interval->low = interval->value + factor * (interval->low - interval->value);
     interval->high = interval->value + factor * (interval->high - interval->value);
@@ -43,13 +49,9 @@ kvat_status kvat__outcome_spread(kvat_outcome *o, kvat_error *err) {
     if (!(sd > FAR_MORE * o->sigma && expm1(sd) > NOISY)) return KVAT_OK;
     const double factor = sd / o->sigma;
     for (size_t i = 0; i < o->n_entries; i++) {
-        kvat_entry *entry = &o->entries[i];
-        widen(&entry->standing.gain, factor);
-        entry->score_interval =
-            (kvat_interval){entry->score, 100 * exp(entry->standing.gain.low), 100 * exp(entry->standing.gain.high)};
+        widen(&o->entries[i].standing.gain, factor);
+        kvat__entry_score(&o->entries[i]);
     }
-    o->sigma = sd;
-    o->anchor_spread = expm1(sd);
-    o->noisy = true;
+    kvat__outcome_set_noise(o, sd);
     return KVAT_OK;
 }

@@ -38,8 +38,7 @@ kvat_status kvat__session_call(kvat_call *out, kvat__session *s, const char *met
                                int64_t deadline_ns, kvat_error *err) {
     if (!params)
         return kvat_fail(err, KVAT_ERR_DATA,
-                         "no request to the worker can be made: a name in it is not UTF-8, or no "
-                         "memory is left");
+                         "no request to the worker can be made: a name in it is not UTF-8, or memory is out");
     if (s->virtual_clock && deadline_ns > VIRTUAL_DEADLINE_NS) deadline_ns = VIRTUAL_DEADLINE_NS;
     kvat_status status = kvat_worker_call(out, s->worker, method, params, deadline_ns, err);
     if (status != KVAT_OK) return status;
