@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +51,52 @@ def test_a_quantized_cache_for_windows_is_unsupported() -> None:
 def test_tokens_are_those_of_generate(name: str, cache: str, quantizer: str) -> None:
     engine = ready(name, context_of(cache, quantizer))
     assert tokens_of(engine, count=24) == generated(engine, count=24, **of_generate(cache, quantizer))
+
+
+WITH_HQQ = """
+import json, sys
+from kvat_transformers.__main__ import Worker, set_environment
+from kvat_transformers.wire import Fault
+
+set_environment()
+worker = Worker()
+worker.initialize({"client": {"name": "kvat", "version": "0"}, "protocol": {"min": 1, "max": 1}, "launch_index": 0})
+import torch
+torch.set_num_threads(1)
+worker.describe({"model": "hf:synthetic:llama-tiny"})
+worker.load({"model": "hf:synthetic:llama-tiny"})
+worker.prepare({"context_tokens": 160})
+said = {"before": [name for name in ("hqq", "torch._inductor.compile_fx") if name in sys.modules]}
+try:
+    worker.prepare({"settings": {"cache_implementation": "quantized", "cache_quantizer": "hqq-4"}, "context_tokens": 160})
+    from kit import tokens_of
+    said["tokens"] = tokens_of(worker.engine, count=24)
+    said["class"] = worker.engine.runner.new_cache().layers[0].quantizer.__module__
+except Fault as fault:
+    said["fault"] = [fault.kind, fault.knob, fault.detail]
+print(json.dumps(said))
+"""
+
+
+def said_with_hqq(*path: str) -> dict[str, Any]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*path, *sys.path])}
+    done = subprocess.run([sys.executable, "-c", WITH_HQQ], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_hqq_is_imported_only_where_it_is_used_and_then_is_the_real_one() -> None:
+    engine = ready("llama-tiny", context_of("quantized", "hqq-4"))
+    assert said_with_hqq() == {"before": [], "tokens": tokens_of(engine, count=24), "class": "hqq.core.quantize"}
+
+
+def test_an_hqq_that_cannot_be_imported_is_unsupported(tmp_path: Path) -> None:
+    (tmp_path / "hqq" / "core").mkdir(parents=True)
+    for folder in ("hqq", "hqq/core"):
+        (tmp_path / folder / "__init__.py").touch()
+    (tmp_path / "hqq" / "core" / "quantize.py").write_text("raise OSError('libhqq: no such file')")
+    kind, knob, detail = said_with_hqq(str(tmp_path))["fault"]
+    assert (kind, knob) == ("unsupported", "cache_quantizer") and "libhqq: no such file" in detail
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
