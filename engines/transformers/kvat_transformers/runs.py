@@ -76,6 +76,7 @@ class Runner:
         self.compiled: Any = None
         self.compiled_mkldnn = ""
         self.compiled_for: set[tuple[Any, ...]] = set()
+        self.likely: Any = None  # logits of the tokens that came last
         self.seen: dict[str, Any] = {}  # settings of request scope as they were in force
         self.deadline = NO_LIMIT_NS
 
@@ -129,7 +130,17 @@ class Runner:
         else:  # as `generate` calls it, with the masks made outside of what is compiled
             inputs = self.model.prepare_inputs_for_generation(ids, past_key_values=cache, use_cache=True, **self.last_only)
             output = self.compiled(**inputs, return_dict=True)
-        return output.logits[:, -1].argmax(dim=-1, keepdim=True)
+        self.likely, tokens = output.logits[:, -1].max(dim=-1, keepdim=True)
+        return tokens
+
+    def check_numbers(self) -> None:
+        """Not while times are taken. A largest logit that is no number is what becomes of any other that is none, and stays so for the
+        tokens after it: a type too narrow for the model, or weights that are broken."""
+        if self.likely is not None and not self.likely.isfinite().all():
+            kind, quantizer = str(self.model.dtype).removeprefix("torch."), self.context.cache.quantizer
+            words = "" if quantizer == "none" else f" and a cache in {quantizer}"
+            raise Fault("unsupported", f"the model's output is not a number (NaN or infinite) in {kind}{words}",
+                        knob="cache_quantizer" if words else "dtype")  # fmt: skip
 
     def batch(self, ids: list[int]) -> Any:
         import torch
@@ -168,6 +179,7 @@ class Runner:
             first = self.next_tokens(self.batch([1] * min(tokens, self.context.capacity_tokens - 1)), cache)
         with self.phase("decode"):
             self.next_tokens(first, cache).tolist()
+        self.check_numbers()
 
     def compile(self) -> set[str]:
         """Compiles the decode, or the attention that compiles itself, by a short run. Names of the operators that a compiled decode
@@ -252,7 +264,9 @@ class Runner:
         start = now()
         self.deadline = start + limit_ns if limit_ns > 0 else NO_LIMIT_NS
         try:
-            return start, [self.measure(ids[: mark.prompt_tokens], mark) for mark in marks]
+            measured = [self.measure(ids[: mark.prompt_tokens], mark) for mark in marks]
+            self.check_numbers()
+            return start, measured
         except RuntimeError as error:
             fault = fault_of(error)
             if fault.kind == "internal" and self.context.cache.quantizer != "none":  # a length it cannot pack, say

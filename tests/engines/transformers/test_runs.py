@@ -16,6 +16,7 @@ import pytest
 import torch
 from kit import FAMILIES, IDS, generated, ready, tokens_of
 from kvat_transformers import caches, prompts
+from kvat_transformers.engine import Engine
 from kvat_transformers.runs import Mark, TimedOut
 from kvat_transformers.wire import Fault
 
@@ -105,6 +106,30 @@ def test_tokens_are_those_of_generate_in_every_type(attention: str, dtype: str) 
     engine = ready("llama-tiny", {"attn_implementation": attention}, dtype=dtype)
     assert next(engine.model.parameters()).dtype == getattr(torch, dtype)
     assert tokens_of(engine) == generated(engine)
+
+
+@contextmanager
+def broken(engine: Engine, token: int) -> Iterator[None]:
+    """With a token whose embedding is no use."""
+    embedding = engine.model.get_input_embeddings().weight.data
+    before = embedding[token].clone()
+    embedding[token] = float("nan")
+    try:
+        yield
+    finally:
+        embedding[token] = before
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("context", [{}, {"cache_implementation": "static"}, {"attn_implementation": "eager"}])
+def test_output_that_is_no_number_is_no_measurement(context: dict[str, Any], dtype: str) -> None:
+    engine = ready("llama-tiny", context, dtype=dtype)
+    with broken(engine, IDS[40]), pytest.raises(Fault, match=f"not a number .* in {dtype}") as fault:
+        tokens_of(engine)
+    assert (fault.value.kind, fault.value.knob) == ("unsupported", "dtype")
+    assert len(tokens_of(engine)) == 16
+    with broken(engine, 1), pytest.raises(Fault, match="not a number"):  # the token of the probe: seen before anything is timed
+        ready("llama-tiny", context, dtype=dtype)
 
 
 @pytest.mark.parametrize(("name", "cache", "quantizer"), COMBINATIONS)
