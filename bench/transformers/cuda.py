@@ -203,8 +203,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=350, help="for everything")
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--stage", help="run this one only, in this process")
+    parser.add_argument("--model", action="append", choices=MODELS, help="only this one, or these")
     arguments = parser.parse_args()
-    folder, models = arguments.o, TINY if arguments.tiny else MODELS
+    named = {name: MODELS[name] for name in arguments.model or MODELS}
+    folder, models = arguments.o, TINY if arguments.tiny else named
     rounds = 2 if arguments.tiny else 8
     each = max(5, arguments.seconds // (3 * len(models)))  # a third of the time, at least, is for tuning
     stages: dict[str, tuple[int, Any]] = {"facts": (60, lambda: facts(folder, models))}
