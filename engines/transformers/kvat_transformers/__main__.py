@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from . import caches, messages, warm
+from . import messages, warm
 from .sources import allowed
 from .wire import Fault, Params, Server, claim_stdout, out_of_order
 
@@ -54,7 +54,7 @@ class Worker:
             raise Fault("unsupported", f"transformers {transformers.__version__} is too old: 5.10 or newer is needed")
         transformers.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
-        caches.put_off_hqq()
+        warm.put_off_hqq()
         from .engine import Engine
 
         server = self.server

@@ -5,44 +5,13 @@ Must not know of prompts or times. Lengths are tokens of one sequence.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
-
-from .wire import Fault, one_line
 
 QUANTIZERS = {"quanto": (4, 2), "hqq": (8, 4, 2)}  # back ends and their bits
 RESIDUAL_TOKENS = 128  # of a quantized cache, the default of Transformers
 CLASSES = {"dynamic": "DynamicCache", "offloaded": "DynamicCache", "static": "StaticCache",
            "offloaded_static": "StaticCache", "quantized": "QuantizedCache"}  # fmt: skip
-
-HQQ = "hqq.core.quantize"
-
-
-def put_off_hqq() -> None:
-    """Imports the caches of Transformers without hqq, which brings Dynamo and Inductor with it: a third of the worker's start, and few
-    contexts need it. `use_hqq` takes its place again. Where Transformers is otherwise than is thought here, hqq is imported at once."""
-    if HQQ in sys.modules or "transformers.cache_utils" in sys.modules:
-        return
-    stand_in = ModuleType(HQQ)
-    stand_in.Quantizer = stand_in  # type: ignore[attr-defined]
-    sys.modules[HQQ] = stand_in
-    try:
-        import transformers.cache_utils  # noqa: F401
-    finally:
-        del sys.modules[HQQ]
-
-
-def use_hqq() -> None:
-    """What Transformers would have imported. Raises the fault "unsupported"."""
-    from transformers import cache_utils
-
-    try:
-        from hqq.core.quantize import Quantizer
-    except Exception as error:  # of a package that is there and does not work: anything
-        raise Fault("unsupported", f"hqq cannot be imported: {one_line(error)}", knob="cache_quantizer") from error
-    cache_utils.HQQQuantizer = Quantizer
 
 
 @dataclass(frozen=True)
@@ -64,8 +33,6 @@ class CacheKind:
             return StaticCache(config=config, max_cache_len=capacity_tokens, offloading=offloading)
         backend, _, bits = self.quantizer.partition("-")
         axis = 1 if backend == "hqq" else 0
-        if backend == "hqq":
-            use_hqq()
         return QuantizedCache(backend, config, nbits=int(bits), axis_key=axis, axis_value=axis,
                               q_group_size=self.group_size, residual_length=RESIDUAL_TOKENS)  # fmt: skip
 

@@ -53,7 +53,7 @@ class Engine:
         self.source: Source | None = None
         self.model: Any = None
         self.device = "cpu"
-        self.warmed: set[str] = set()
+        self.warmed: set[tuple[str, str]] = set()  # quantizers and kinds of devices
         self.pinned: dict[str, str] = {}  # names of the hub with the revision that was found first
         self.runner: Runner | None = None
 
@@ -150,15 +150,20 @@ class Engine:
                         knob="cache_implementation")  # fmt: skip
 
     def warm(self, context: Context) -> None:
-        """The extension that quanto compiles for a kind of device when it is first used: once, and not in a measurement."""
-        kind = self.device.split(":")[0]
-        if context.cache.quantizer.startswith("quanto") and kind not in self.warmed:
-            self.progress("compile")
-            try:
-                warm.quanto("cuda" if kind in ("cuda", "auto") else kind)
-            except Exception as error:
-                raise Fault("unsupported", f"quanto does not work here: {one_line(error)}", knob="cache_quantizer") from error
-            self.warmed.add(kind)
+        """What a quantizer needs when it is first used: once, and not in a measurement. quanto compiles an extension for each kind of
+        device."""
+        backend, device = context.cache.quantizer.partition("-")[0], self.device.split(":")[0]
+        if backend == "none" or (backend, device) in self.warmed:
+            return
+        try:
+            if backend == "hqq":
+                warm.hqq()
+            else:
+                self.progress("compile")
+                warm.quanto("cuda" if device in ("cuda", "auto") else device)
+        except Exception as error:
+            raise Fault("unsupported", f"{backend} does not work here: {one_line(error)}", knob="cache_quantizer") from error
+        self.warmed.add((backend, device))
 
     def set_attention(self, context: Context) -> None:
         try:

@@ -136,7 +136,7 @@ class Runner:
     def check_numbers(self) -> None:
         """Not while times are taken. A largest logit that is no number is what becomes of any other that is none, and stays so for the
         tokens after it: a type too narrow for the model, or weights that are broken."""
-        if self.likely is not None and not self.likely.isfinite().all():
+        if not self.likely.isfinite().all():
             kind, quantizer = str(self.model.dtype).removeprefix("torch."), self.context.cache.quantizer
             words = "" if quantizer == "none" else f" and a cache in {quantizer}"
             raise Fault("unsupported", f"the model's output is not a number (NaN or infinite) in {kind}{words}",

@@ -1,4 +1,5 @@
-"""Does once what would otherwise happen in the middle of a measurement: compiles the extension of optimum-quanto.
+"""Does once what would otherwise happen in the middle of a measurement, or at every start: compiles the extension of optimum-quanto,
+imports hqq.
 
 Usage: python -m kvat_transformers.warm
 """
@@ -7,6 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+from types import ModuleType
+
+HQQ = "hqq.core.quantize"
 
 
 def tools_in_path() -> None:
@@ -25,6 +29,28 @@ def quanto(device: str = "cpu") -> None:
     ones = torch.ones(64, 64, device=device)
     scale, shift = MaxOptimizer()(ones, qint4, 0, 64)
     quantize_weight(ones, qint4, 0, scale, shift, 64).dequantize()
+
+
+def put_off_hqq() -> None:
+    """Imports the caches of Transformers without hqq, which brings Dynamo and Inductor with it: a third of the worker's start, and few
+    contexts need it. `hqq` takes its place again. Where Transformers is otherwise than is thought here, hqq is imported at once."""
+    if HQQ in sys.modules or "transformers.cache_utils" in sys.modules:
+        return
+    stand_in = ModuleType(HQQ)
+    stand_in.Quantizer = stand_in  # type: ignore[attr-defined]
+    sys.modules[HQQ] = stand_in
+    try:
+        import transformers.cache_utils  # noqa: F401
+    finally:
+        del sys.modules[HQQ]
+
+
+def hqq() -> None:
+    """What Transformers would have imported. Raises what the package raises."""
+    from hqq.core.quantize import Quantizer
+    from transformers import cache_utils
+
+    cache_utils.HQQQuantizer = Quantizer
 
 
 if __name__ == "__main__":
