@@ -156,7 +156,7 @@ def main() -> None:
     for kind in args.kind or CHAT:
         with tempfile.TemporaryDirectory() as folder:
             new = compare(kind, args, Path(folder))
-        results = [old for old in results if (old["kind"], old["quick"]) != (kind, args.quick)] + [new]
+        results = [*results, new]  # earlier runs stay: which hour it was matters more than anything else
         write_result("python_kvat", {"weights": WEIGHTS, "results": results})
 
 
