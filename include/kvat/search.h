@@ -213,9 +213,13 @@ typedef struct kvat_confirm_options {
      * degrees of freedom. */
     double known_mean[4], known_sd[4], known_dof;
     double enough; /**< undecided and over once A − B is surely below this; 0: never */
+    /** Undecided and over, from `futile_from` pairs on, once the chance that all of max_pairs would show A to be better,
+     * by what was seen, is below this (predictive power: Spiegelhalter, Freedman & Blackburn 1986); 0: never. */
+    double futile;
+    size_t futile_from;
 } kvat_confirm_options;
 #define KVAT_CONFIRM_OPTIONS_INIT                                                                                      \
-    { 4, 8, 0.95, 2, 0, {0, 0, 0, 0}, 0, {0, 0, 0, 0}, {0, 0, 0, 0}, 0, 0 }
+    { 4, 8, 0.95, 2, 0, {0, 0, 0, 0}, 0, {0, 0, 0, 0}, {0, 0, 0, 0}, 0, 0, 0, 0 }
 
 /** For the winner of a search against its default: from two pairs on where the search knows the spread, a launch a
  * pair, more pairs where that is not enough, and no more than it takes to know that less than `delta` is at stake. What
@@ -247,12 +251,13 @@ typedef struct kvat_confirm_answer {
     kvat_interval fresh; /**< A − B of score s by the pairs alone */
     bool joined;         /**< `score` also rests on what was known before */
     bool too_little;     /**< undecided, and A − B is surely below `enough` */
+    bool futile;         /**< undecided, and more pairs are not likely to change that */
 } kvat_confirm_answer;
 
 KVAT_EXTERN kvat_status kvat_confirm_new(kvat_confirm **out, const kvat_confirm_options *options, kvat_error *err);
 KVAT_EXTERN void kvat_confirm_free(kvat_confirm *confirm);
 /** Next run; false when it is decided, or max_pairs are done. Stops early once min_pairs are in and the interval
- * excludes zero, or lies below `enough`. */
+ * excludes zero, lies below `enough`, or is futile. */
 KVAT_EXTERN bool kvat_confirm_propose(kvat_confirm_trial *out, const kvat_confirm *confirm);
 /** `ok` false: the run failed (two failures of a side end it); voided runs are simply not told. `ln_part` is ln TTFT,
  * ln decode, ln peak. */

@@ -70,8 +70,8 @@ static void put_confirmation(kvat_buf *why, const kvat_outcome *o, const kvat__d
         kvat_buf_printf(why, "In %zu fresh pairs the leader of the search was less than %.3g %% ahead of %s; ",
                         answer->pairs, 100 * o->delta, against);
     else if (answer->pairs > 0)
-        kvat_buf_printf(why, "%zu fresh pair%s could not tell the leader of the search from %s; ", answer->pairs,
-                        answer->pairs == 1 ? "" : "s", against);
+        kvat_buf_printf(why, "%zu fresh pair%s could not tell the leader of the search from %s%s; ", answer->pairs,
+                        answer->pairs == 1 ? "" : "s", against, answer->futile ? ", and more would hardly have" : "");
     else if (!view->finished)
         kvat_buf_printf(why, "The leader has not been confirmed against %s yet; ", against);
     else

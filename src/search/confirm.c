@@ -16,6 +16,8 @@ static const double RESTLESS_PAIR_SD = .025, RESTLESS = .5;
 static const double KNOWN_WIDER = 2;      // variance of what the search says of the gain: it chose the leader
 static const double CONTRADICTED = 2.5;   // standard errors between the pairs and what the search says: it was wrong
 static const double INFORMED_DOF = 4;     // what the search's idea of the spread is worth: it knows of no fresh starts
+enum { FUTILE_FROM = 6 };
+static const double FUTILE = .03;
 static const double INFORMED_SHARE = .24; // of the error, at every look: Pocock's for eight looks at fresh pairs alone
 
 struct kvat_confirm {
@@ -26,7 +28,7 @@ struct kvat_confirm {
     size_t failures[2];
     bool failed_last[2];
     kvat_verdict verdict; // of the complete pairs
-    bool too_little;
+    bool too_little, futile;
     double *difference[FIGURES]; // A − B, max_pairs each
 };
 
@@ -39,6 +41,8 @@ static kvat_status check_options(const kvat_confirm_options *o, kvat_error *err)
     if (!(o->prior_dof >= 0) || !(o->enough >= 0))
         return kvat_fail(err, KVAT_ERR_USAGE, "a prior worth %g degrees of freedom, or enough at %g, is negative",
                          o->prior_dof, o->enough);
+    if (!(o->futile >= 0 && o->futile < 1))
+        return kvat_fail(err, KVAT_ERR_USAGE, "futile below a chance of %g is not between 0 and 1", o->futile);
     if (!(o->level > 0 && o->level < 1))
         return kvat_fail(err, KVAT_ERR_USAGE, "level %g is not between 0 and 1", o->level);
     return KVAT_OK;
@@ -54,6 +58,8 @@ kvat_confirm_options kvat_confirm_options_after(const kvat_search_answer *answer
     options.whole_pairs = WHOLE_PAIRS;
     options.prior_dof = INFORMED_DOF;
     options.known_dof = answer->gain_dof;
+    options.futile = FUTILE;
+    options.futile_from = FUTILE_FROM;
     for (size_t i = 0; i < FIGURES; i++) {
         options.prior_sd[i] = answer->pair_sd[i];
         options.known_mean[i] = answer->gain_mean[i];
@@ -84,16 +90,18 @@ void kvat_confirm_free(kvat_confirm *confirm) {
     free(confirm);
 }
 
-// The level of the interval at this look. The looks' errors add up to the whole (Bonferroni), which bounds the chance
+// The level of the interval at the look after so many pairs. The looks' errors add up to the whole (Bonferroni), which bounds the chance
 // that any of the intervals seen on the way misses the truth, whatever made us stop.
-static double level_now(const kvat_confirm *confirm) {
+static double level_at(const kvat_confirm *confirm, size_t pairs) {
     const kvat_confirm_options *o = &confirm->options;
     const double error = 1 - o->level;
     const size_t early = (o->max_pairs - o->min_pairs + PAIRS_A_LOOK - 1) / PAIRS_A_LOOK;
     if (early == 0) return o->level;
     if (o->known_sd[SCORE] > 0) return 1 - INFORMED_SHARE * error;
-    return 1 - (confirm->pairs >= o->max_pairs ? error * (1 - EARLY_SHARE) : error * EARLY_SHARE / (double)early);
+    return 1 - (pairs >= o->max_pairs ? error * (1 - EARLY_SHARE) : error * EARLY_SHARE / (double)early);
 }
+
+static double level_now(const kvat_confirm *confirm) { return level_at(confirm, confirm->pairs); }
 
 static bool time_to_look(const kvat_confirm *confirm) {
     const kvat_confirm_options *o = &confirm->options;
@@ -117,9 +125,29 @@ static bool joins(kvat_estimate fresh, kvat_estimate known) {
     return known.se > 0 && fabs(fresh.value - known.value) <= CONTRADICTED * hypot(fresh.se, known.se);
 }
 
+static kvat_estimate joined_of(const kvat_confirm *confirm, kvat_estimate fresh, size_t figure) {
+    const kvat_estimate known = known_of(confirm, figure);
+    return joins(fresh, known) ? kvat_estimate_join(fresh, known) : fresh;
+}
+
 static kvat_interval interval_of(const kvat_confirm *confirm, size_t figure) {
-    const kvat_estimate fresh = fresh_of(confirm, figure), known = known_of(confirm, figure);
-    return kvat_estimate_interval(joins(fresh, known) ? kvat_estimate_join(fresh, known) : fresh, level_now(confirm));
+    return kvat_estimate_interval(joined_of(confirm, fresh_of(confirm, figure), figure), level_now(confirm));
+}
+
+// Whether A is not likely to turn out better by the time all the pairs are made. What more pairs do to the estimate has
+// the variance that they take from it; its spread is taken to stay. That B is better would change no advice: no pair is
+// made to show it.
+static bool is_futile(const kvat_confirm *confirm) {
+    const kvat_confirm_options *o = &confirm->options;
+    if (!(o->futile > 0) || confirm->pairs < o->futile_from || confirm->pairs >= o->max_pairs) return false;
+    kvat_estimate fresh = fresh_of(confirm, SCORE);
+    const kvat_estimate now = joined_of(confirm, fresh, SCORE);
+    fresh.se *= sqrt((double)confirm->pairs / (double)o->max_pairs);
+    fresh.dof += (double)(o->max_pairs - confirm->pairs);
+    const kvat_estimate then = joined_of(confirm, fresh, SCORE);
+    const kvat_interval last = kvat_estimate_interval(then, level_at(confirm, o->max_pairs));
+    const double half = (last.high - last.low) / 2, sd = sqrt(fmax(0, now.se * now.se - then.se * then.se));
+    return .5 * erfc((half - now.value) / (M_SQRT2 * sd)) < o->futile; // false for NaN
 }
 
 static int failed_side(const kvat_confirm *confirm) {
@@ -147,11 +175,12 @@ static void look(kvat_confirm *confirm) {
         confirm->verdict = KVAT_VERDICT_B;
     else
         confirm->too_little = confirm->options.enough > 0 && score.high < confirm->options.enough;
+    confirm->futile = confirm->verdict == KVAT_VERDICT_UNDECIDED && !confirm->too_little && is_futile(confirm);
 }
 
 bool kvat_confirm_propose(kvat_confirm_trial *out, const kvat_confirm *confirm) {
     if (confirm->pairs >= confirm->options.max_pairs || confirm->verdict != KVAT_VERDICT_UNDECIDED) return false;
-    if (confirm->too_little) return false;
+    if (confirm->too_little || confirm->futile) return false;
     const int first = (int)(confirm->pairs % 2);
     const int side = confirm->have[first] ? 1 - first : first;
     const bool launch = confirm->pairs % confirm->options.pairs_per_launch == 0;
@@ -203,5 +232,6 @@ kvat_confirm_answer kvat_confirm_answer_get(const kvat_confirm *confirm) {
     answer.failed_side = failed_side(confirm);
     answer.joined = joins(fresh, known_of(confirm, SCORE));
     answer.too_little = confirm->too_little;
+    answer.futile = confirm->futile;
     return answer;
 }

@@ -369,6 +369,26 @@ static void what_is_too_little_to_matter_keeps_the_default(void **state) {
     end(&w);
 }
 
+/** No better, by pairs that spread too far to say so. */
+static kvat_trial_status no_better_and_wavering(world *w, const kvat__step *step, double *speed) {
+    const kvat_trial_status status = no_better_after_all(w, step, speed);
+    if (step->phase == KVAT_PHASE_CONFIRM && step->config != 0) *speed *= step->block % 2 ? 1.05 : 1 / 1.05;
+    return status;
+}
+
+static void what_more_pairs_would_hardly_tell_keeps_the_default(void **state) {
+    (void)state;
+    world w;
+    begin(&w, fixture_job(0));
+    while (measure(&w, no_better_and_wavering)) continue;
+    expect(&w, KVAT_DECISION_DEFAULT,
+           "6 fresh pairs could not tell the leader of the search from the default, and more would hardly have; ");
+    kvat_outcome *outcome = load(&w);
+    assert_true(outcome->confirmation.futile && !outcome->confirmation.too_little);
+    kvat_outcome_free(outcome);
+    end(&w);
+}
+
 static void a_gain_that_rests_on_the_search_too_is_said_to(void **state) {
     (void)state;
     world w;
@@ -471,6 +491,7 @@ int main(void) {
         FOLDER_TEST(intervals_are_as_wide_as_the_pairs_show),
         FOLDER_TEST(an_undecided_confirmation_says_what_was_lacking),
         FOLDER_TEST(what_is_too_little_to_matter_keeps_the_default),
+        FOLDER_TEST(what_more_pairs_would_hardly_tell_keeps_the_default),
         FOLDER_TEST(a_gain_that_rests_on_the_search_too_is_said_to),
         cmocka_unit_test(the_context_is_that_of_one_sequence_however_many_there_are),
         cmocka_unit_test(what_disturbed_a_trial_is_no_failure_of_the_configuration),

@@ -87,7 +87,8 @@ static void of_a_restless_machine_or_an_unknown_spread_nothing_is(void **state) 
 
 static void every_pair_is_a_launch_and_the_first_two_are_whole(void **state) {
     (void)state;
-    const kvat_confirm_options o = options_of(.01, NO_GAIN, NAN, 0);
+    kvat_confirm_options o = options_of(.01, NO_GAIN, NAN, 0);
+    o.futile = 0;
     kvat_confirm *confirm = new_confirm(&o);
     kvat_confirm_trial trial;
     size_t runs = 0;
@@ -160,8 +161,12 @@ static void too_little_to_matter_ends_it(void **state) {
     o.enough = 0;
     static const double even[] = {.001, -.001, .001, -.001, .001, -.001, .001, -.001,
                                   .001, -.001, .001, -.001, .001, -.001, .001, -.001};
-    const kvat_confirm_answer all = told(&o, even, LENGTH(even));
-    assert_false(all.too_little);
+    kvat_confirm_answer all = told(&o, even, LENGTH(even));
+    assert_true(all.futile && !all.too_little);
+    assert_int_equal(all.pairs, 6);
+    o.futile = 0;
+    all = told(&o, even, LENGTH(even));
+    assert_false(all.too_little || all.futile);
     assert_int_equal(all.pairs, 16);
     static const double worse[] = {-.05}; // what is below enough may still be told apart
     o.enough = .02;
@@ -233,6 +238,7 @@ typedef struct situation {
     double gain_sd; // of what the search says of the gain; 0: nothing
     double enough;
     double bias; // of what it says, beyond chance
+    bool stubborn; // never gives up
 } situation;
 
 static tally simulate(const situation *s, double truth, size_t worlds) {
@@ -243,6 +249,7 @@ static tally simulate(const situation *s, double truth, size_t worlds) {
         const double gain = s->gain_sd > 0 ? truth + s->bias + s->gain_sd * kvat_rng_normal(&rng) : NO_GAIN;
         kvat_confirm_options o = options_of(.01 * s->prior, .01 * gain, s->gain_sd > 0 ? .01 * s->gain_sd : NAN, 0);
         o.enough = .01 * s->enough;
+        if (s->stubborn) o.futile = 0;
         kvat_confirm *confirm = new_confirm(&o);
         kvat_confirm_trial trial;
         while (kvat_confirm_propose(&trial, confirm))
@@ -276,7 +283,7 @@ static void what_the_search_knows_makes_no_differences_of_nothing(void **state) 
     const double most = .025 + 2 * sqrt(.025 / WORLDS), least = .95 - 2 * sqrt(.05 / WORLDS);
     for (size_t e = 0; e < 2; e++) {
         for (size_t i = 0; i < LENGTH(GAIN_SDS); i++) {
-            const situation s = {1, GAIN_SDS[i], e ? .5 : 0, 0};
+            const situation s = {1, GAIN_SDS[i], e ? .5 : 0, 0, false};
             const tally t = simulate(&s, 0, WORLDS);
             if (t.a > most || t.b > most || t.covered < least) fail_on("nothing", &s, &t);
             if (t.a < .002) fail_on("idle", &s, &t); // nor is it so cautious as to say nothing
@@ -289,7 +296,7 @@ static void the_interval_covers_the_truth_wherever_it_stopped(void **state) {
     static const double truths[] = {.5, 1, 2, 6};
     for (size_t i = 0; i < LENGTH(GAIN_SDS); i++) {
         for (size_t k = 0; k < LENGTH(truths); k++) {
-            const situation s = {1, GAIN_SDS[i], 1, 0};
+            const situation s = {1, GAIN_SDS[i], 1, 0, false};
             const tally t = simulate(&s, truths[k], 2000);
             if (t.covered < .95 || t.b > .005) fail_on("something", &s, &t);
             if (truths[k] >= 2 && t.a < .98) fail_on("not found", &s, &t);
@@ -299,17 +306,30 @@ static void the_interval_covers_the_truth_wherever_it_stopped(void **state) {
 
 static void knowledge_saves_pairs(void **state) {
     (void)state;
-    const situation flat = {1, 0, 1, 0}, known = {1, .25, 1, 0};
+    const situation flat = {1, 0, 1, 0, false}, known = {1, .25, 1, 0, false};
     assert_true(simulate(&known, 1, 1000).pairs < simulate(&flat, 1, 1000).pairs / 2);
     assert_true(simulate(&known, 0, 1000).pairs < simulate(&flat, 0, 1000).pairs / 2);
     assert_true(simulate(&flat, 8, 1000).pairs < 2.2);
+}
+
+// No gain: half the pairs. A gain that all of them would have shown is hardly ever given up.
+static void what_more_pairs_would_hardly_show_is_given_up(void **state) {
+    (void)state;
+    situation never = {1, 0, 0, 0, true}, usual = {1, 0, 0, 0, false};
+    for (size_t i = 0; i < LENGTH(GAIN_SDS); i++) {
+        never.gain_sd = usual.gain_sd = GAIN_SDS[i];
+        const tally nothing = simulate(&usual, 0, WORLDS), all = simulate(&never, 0, WORLDS);
+        const tally gain = simulate(&usual, 1, WORLDS), found = simulate(&never, 1, WORLDS);
+        if (nothing.pairs > .7 * all.pairs || nothing.a > all.a + .005) fail_on("kept up", &usual, &nothing);
+        if (gain.a < found.a - .03) fail_on("given up", &usual, &gain);
+    }
 }
 
 // A spread thought twice as large costs pairs alone. Thought half as large it costs some of the level: that is why it
 // counts for few degrees of freedom.
 static void a_wrong_spread_is_outweighed_by_the_pairs(void **state) {
     (void)state;
-    const situation large = {2, 0, 0, 0}, small = {.5, 0, 0, 0};
+    const situation large = {2, 0, 0, 0, false}, small = {.5, 0, 0, 0, false};
     tally t = simulate(&large, 0, WORLDS);
     if (t.covered < .99 || t.a > .005) fail_on("too large", &large, &t);
     assert_true(simulate(&large, 2, 1000).a > .98);
@@ -324,7 +344,7 @@ static void a_search_that_was_wrong_is_refuted(void **state) {
     (void)state;
     static const double biases[] = {4, 6, 10};
     for (size_t i = 0; i < LENGTH(biases); i++) {
-        const situation s = {1, .25, 1, biases[i]};
+        const situation s = {1, .25, 1, biases[i], false};
         const tally t = simulate(&s, 0, 3000);
         if (t.a > .05 || t.covered < .94) fail_on("wrong", &s, &t);
     }
@@ -345,6 +365,7 @@ int main(void) {
         cmocka_unit_test(what_the_search_knows_makes_no_differences_of_nothing),
         cmocka_unit_test(the_interval_covers_the_truth_wherever_it_stopped),
         cmocka_unit_test(knowledge_saves_pairs),
+        cmocka_unit_test(what_more_pairs_would_hardly_show_is_given_up),
         cmocka_unit_test(a_search_that_was_wrong_is_refuted),
         cmocka_unit_test(a_wrong_spread_is_outweighed_by_the_pairs),
     };
