@@ -38,6 +38,7 @@ AS_CHAT = {"output_tokens": [16, 32, 64], "warmup": 2, "runs": 5}
 CHAT = {"gpt2": {"context": [128, 256, 512], **AS_CHAT}, "qwen2.5-0.5b": {"context": [128, 256], **AS_CHAT}}
 Config = tuple[str, str]
 Cells = dict[str, Any]
+Answers = dict[str, list[dict[str, Any]]]  # of each side
 
 
 def environment(python: str) -> dict[str, str]:
@@ -97,18 +98,18 @@ def one_run(worker: Worker, config: Config, cells: Cells, seed: int, high: int) 
 
 
 def truth(model: Path, python: str, cells: Cells, rounds: int) -> dict[str, Any]:
-    """Score of each configuration relative to the default, ln, from pairs within rounds. Without memory: the four hold the same
-    cache within a per cent."""
+    """Score of each configuration relative to the default, ln, from pairs within rounds, each in a process of its own. Without
+    memory: the four hold the same cache within a per cent."""
     rng = random.Random(3)
     gains: dict[Config, list[float]] = {config: [] for config in CONFIGS}
-    with Worker(WORKER, environment(python)) as worker:
-        high = worker.call("describe", model=str(model))["model"]["token_high"]
-        worker.call("load", model=str(model), settings={})
-        for index in range(rounds):
+    for index in range(rounds):
+        with Worker(WORKER, environment(python)) as worker:
+            high = worker.call("describe", model=str(model))["model"]["token_high"]
+            worker.call("load", model=str(model), settings={})
             runs = {config: one_run(worker, config, cells, 10 * index, high) for config in rng.sample(CONFIGS, len(CONFIGS))}
-            base = runs["dynamic", "sdpa"]
-            for config, (ttft, token) in runs.items():
-                gains[config].append(WEIGHTS["ttft"] * (base[0] - ttft) + WEIGHTS["decode"] * (base[1] - token))
+        base = runs["dynamic", "sdpa"]
+        for config, (ttft, token) in runs.items():
+            gains[config].append(WEIGHTS["ttft"] * (base[0] - ttft) + WEIGHTS["decode"] * (base[1] - token))
     rows = []
     for config, values in gains.items():
         value, low, high_end = median_interval(values)
@@ -122,23 +123,29 @@ def regret(config: list[str], rows: list[dict[str, Any]]) -> float:
     return (1 + rows[0]["gain"]) / (1 + own) - 1
 
 
+def judge(answers: Answers, right: dict[str, Any]) -> None:
+    for side in answers.values():
+        for answer in side:
+            answer["regret"] = regret(answer["config"], right["rows"])
+
+
+def make_model(kind: str, python: str, folder: Path) -> Path:
+    subprocess.run([python, HERE / "make_model.py", kind, folder / kind], check=True, env=environment(python), stderr=subprocess.DEVNULL)
+    return folder / kind
+
+
 def compare(kind: str, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    model, cells = folder / kind, QUICK if args.quick else CHAT[kind]
-    subprocess.run([args.python, HERE / "make_model.py", kind, model], check=True, env=environment(args.python), stderr=subprocess.DEVNULL)
+    model, cells = make_model(kind, args.python, folder), QUICK if args.quick else CHAT[kind]
     asks = {"kvat": lambda n: ask_kvat(model, folder / f"k{n}", args.python, cells, args.time),
             "peer": lambda n: ask_peer(model, folder / f"p{n}", args.peer, cells)}  # fmt: skip
-    answers: dict[str, list[dict[str, Any]]] = {"kvat": [], "peer": []}
+    answers: Answers = {"kvat": [], "peer": []}
     for n in range(args.repeats):
         for side in ("kvat", "peer") if n % 2 == 0 else ("peer", "kvat"):
             answers[side].append(asks[side](n))
             print(f"{kind}: {side}: {answers[side][-1]['seconds']:.1f} s, {answers[side][-1]['config']}", file=sys.stderr)
-    right = truth(model, args.python, cells, args.rounds)
-    for side in answers.values():
-        for answer in side:
-            answer["regret"] = regret(answer["config"], right["rows"])
     ratios = [peer["seconds"] / own["seconds"] for own, peer in zip(answers["kvat"], answers["peer"], strict=True)]
     return {"kind": kind, "quick": args.quick, "cells": cells, "kvat": kvat_version(), "machine": machine(),
-            "time_ratio": statistics.median(ratios), "time_ratios": ratios, "answers": answers, "truth": right}  # fmt: skip
+            "time_ratio": statistics.median(ratios), "time_ratios": ratios, "answers": answers}  # fmt: skip
 
 
 def main() -> None:
@@ -150,13 +157,20 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--time", default="20m")
+    parser.add_argument("--long-run-only", action="store_true", help="of the last answers kept, to judge them anew")
     args = parser.parse_args()
     path = RESULTS / "python_kvat.json"
     results = json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else []
     for kind in args.kind or CHAT:
         with tempfile.TemporaryDirectory() as folder:
-            new = compare(kind, args, Path(folder))
-        results = [*results, new]  # earlier runs stay: which hour it was matters more than anything else
+            if args.long_run_only:
+                last = next(old for old in reversed(results) if (old["kind"], old["quick"]) == (kind, args.quick))
+                model = make_model(kind, args.python, Path(folder))
+            else:
+                last, model = compare(kind, args, Path(folder)), Path(folder) / kind
+                results.append(last)  # earlier ones stay: which hour it was matters more than anything else
+            last["truth"] = truth(model, args.python, last["cells"], args.rounds)
+            judge(last["answers"], last["truth"])
         write_result("python_kvat", {"weights": WEIGHTS, "results": results})
 
 

@@ -213,8 +213,8 @@ typedef struct kvat_confirm_options {
      * degrees of freedom. */
     double known_mean[4], known_sd[4], known_dof;
     double enough; /**< undecided and over once A − B is surely below this; 0: never */
-    /** Undecided and over, from `futile_from` pairs on, once the chance that all of max_pairs would show A to be better,
-     * by what was seen, is below this (predictive power: Spiegelhalter, Freedman & Blackburn 1986); 0: never. */
+    /** Undecided and over, from `futile_from` pairs on, once the chance that all of max_pairs would show A to be
+     * better is below this (predictive power: Spiegelhalter, Freedman & Blackburn 1986); 0: never. */
     double futile;
     size_t futile_from;
 } kvat_confirm_options;

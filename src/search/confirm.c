@@ -11,13 +11,12 @@ static const double EARLY_SHARE = 0.5; // of the error, spread over all looks bu
 
 // Where a search has gone before. Chosen by simulation (bench/search): intervals cover what they say, however many
 // looks there were.
-enum { INFORMED_MIN_PAIRS = 2, RESTLESS_MIN_PAIRS = 4, INFORMED_MAX_PAIRS = 16, WHOLE_PAIRS = 2 };
+enum { INFORMED_MIN_PAIRS = 2, RESTLESS_MIN_PAIRS = 4, INFORMED_MAX_PAIRS = 16, WHOLE_PAIRS = 2, FUTILE_FROM = 6 };
 static const double RESTLESS_PAIR_SD = .025, RESTLESS = .5;
 static const double KNOWN_WIDER = 2;      // variance of what the search says of the gain: it chose the leader
 static const double CONTRADICTED = 2.5;   // standard errors between the pairs and what the search says: it was wrong
 static const double INFORMED_DOF = 4;     // what the search's idea of the spread is worth: it knows of no fresh starts
-enum { FUTILE_FROM = 6 };
-static const double FUTILE = .03;
+static const double FUTILE = .03;         // chance of a gain that more pairs would show: less is not worth their time
 static const double INFORMED_SHARE = .24; // of the error, at every look: Pocock's for eight looks at fresh pairs alone
 
 struct kvat_confirm {
@@ -90,8 +89,8 @@ void kvat_confirm_free(kvat_confirm *confirm) {
     free(confirm);
 }
 
-// The level of the interval at the look after so many pairs. The looks' errors add up to the whole (Bonferroni), which bounds the chance
-// that any of the intervals seen on the way misses the truth, whatever made us stop.
+// The level of the interval at the look after so many pairs. The looks' errors add up to the whole (Bonferroni), which
+// bounds the chance that any of the intervals seen on the way misses the truth, whatever made us stop.
 static double level_at(const kvat_confirm *confirm, size_t pairs) {
     const kvat_confirm_options *o = &confirm->options;
     const double error = 1 - o->level;
@@ -101,7 +100,9 @@ static double level_at(const kvat_confirm *confirm, size_t pairs) {
     return 1 - (pairs >= o->max_pairs ? error * (1 - EARLY_SHARE) : error * EARLY_SHARE / (double)early);
 }
 
-static double level_now(const kvat_confirm *confirm) { return level_at(confirm, confirm->pairs); }
+static double level_now(const kvat_confirm *confirm) {
+    return level_at(confirm, confirm->pairs);
+}
 
 static bool time_to_look(const kvat_confirm *confirm) {
     const kvat_confirm_options *o = &confirm->options;

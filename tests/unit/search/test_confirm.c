@@ -167,6 +167,8 @@ static void bad_options_are_refused(void **state) {
         {.min_pairs = 4, .max_pairs = 8, .level = 0.95, .pairs_per_launch = 4},
         {.min_pairs = 4, .max_pairs = 8, .level = 0.95, .pairs_per_launch = 2, .prior_dof = -1},
         {.min_pairs = 4, .max_pairs = 8, .level = 0.95, .pairs_per_launch = 2, .enough = -0.01},
+        {.min_pairs = 4, .max_pairs = 8, .level = 0.95, .pairs_per_launch = 2, .futile = -0.01},
+        {.min_pairs = 4, .max_pairs = 8, .level = 0.95, .pairs_per_launch = 2, .futile = 1},
     };
     for (size_t i = 0; i < LENGTH(cases); i++) {
         kvat_confirm *confirm = NULL;

@@ -237,7 +237,7 @@ typedef struct situation {
     double prior;   // expected standard deviation
     double gain_sd; // of what the search says of the gain; 0: nothing
     double enough;
-    double bias; // of what it says, beyond chance
+    double bias;   // of what it says, beyond chance
     bool stubborn; // never gives up
 } situation;
 
