@@ -4,9 +4,11 @@
 Each side is a whole process, from its start to its decision. The peer runs as often as its default profile, chat-agent, has it:
 two runs to warm up and five that count, for each cell and configuration; `--quick` takes one cell, one run and two, as its ci-micro
 does. What is right is found by a long run of the four configurations in random order through kvat's worker: rounds in which each
-runs once, compared in pairs within rounds. Results of earlier kinds and workloads are kept.
+runs once, compared in pairs within rounds, each round in a process of its own. Results of earlier runs are kept; `--long-run-only`
+repeats the long run of the last one kept and judges its answers by that.
 
     compare.py --python PYTHON_OF_THE_WORKER --peer PYTHON_OF_THE_PEER [--kind gpt2 --kind qwen2.5-0.5b] [--quick] [--rounds 8]
+               [--long-run-only]
 """
 
 from __future__ import annotations
@@ -114,7 +116,7 @@ def truth(model: Path, python: str, cells: Cells, rounds: int) -> dict[str, Any]
     for config, values in gains.items():
         value, low, high_end = median_interval(values)
         rows.append({"config": list(config), "gain": math.expm1(value), "interval": [math.expm1(low), math.expm1(high_end)]})
-    return {"rounds": rounds, "rows": sorted(rows, key=lambda row: -row["gain"])}
+    return {"rounds": rounds, "machine": machine(), "rows": sorted(rows, key=lambda row: -row["gain"])}
 
 
 def regret(config: list[str], rows: list[dict[str, Any]]) -> float:
@@ -164,7 +166,9 @@ def main() -> None:
     for kind in args.kind or CHAT:
         with tempfile.TemporaryDirectory() as folder:
             if args.long_run_only:
-                last = next(old for old in reversed(results) if (old["kind"], old["quick"]) == (kind, args.quick))
+                last = next((old for old in reversed(results) if (old["kind"], old["quick"]) == (kind, args.quick)), None)
+                if last is None:
+                    parser.error(f"no answers for {kind} are kept")
                 model = make_model(kind, args.python, Path(folder))
             else:
                 last, model = compare(kind, args, Path(folder)), Path(folder) / kind

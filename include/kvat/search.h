@@ -222,9 +222,10 @@ typedef struct kvat_confirm_options {
     { 4, 8, 0.95, 2, 0, {0, 0, 0, 0}, 0, {0, 0, 0, 0}, {0, 0, 0, 0}, 0, 0, 0, 0 }
 
 /** For the winner of a search against its default: from two pairs on where the search knows the spread, a launch a
- * pair, more pairs where that is not enough, and no more than it takes to know that less than `delta` is at stake. What
- * the search knows of the gain is joined with the pairs, its variance doubled, unless they contradict it; where noise
- * comes and goes (`restless` above a half) nothing is, and all is as by default. */
+ * pair, more pairs where that is not enough, and no more than it takes to know that less than `delta` is at stake, or
+ * that more would hardly show a gain. What the search knows of the gain is joined with the pairs, its variance doubled,
+ * unless they contradict it; where noise comes and goes (`restless` above a half) nothing is, and all is as by default.
+ */
 KVAT_EXTERN kvat_confirm_options kvat_confirm_options_after(const kvat_search_answer *answer, double delta);
 
 typedef struct kvat_confirm kvat_confirm;
@@ -251,7 +252,7 @@ typedef struct kvat_confirm_answer {
     kvat_interval fresh; /**< A − B of score s by the pairs alone */
     bool joined;         /**< `score` also rests on what was known before */
     bool too_little;     /**< undecided, and A − B is surely below `enough` */
-    bool futile;         /**< undecided, and more pairs are not likely to change that */
+    bool futile;         /**< undecided, and more pairs are not likely to show A to be better */
 } kvat_confirm_answer;
 
 KVAT_EXTERN kvat_status kvat_confirm_new(kvat_confirm **out, const kvat_confirm_options *options, kvat_error *err);

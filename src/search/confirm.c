@@ -126,28 +126,30 @@ static bool joins(kvat_estimate fresh, kvat_estimate known) {
     return known.se > 0 && fabs(fresh.value - known.value) <= CONTRADICTED * hypot(fresh.se, known.se);
 }
 
-static kvat_estimate joined_of(const kvat_confirm *confirm, kvat_estimate fresh, size_t figure) {
-    const kvat_estimate known = known_of(confirm, figure);
-    return joins(fresh, known) ? kvat_estimate_join(fresh, known) : fresh;
+static kvat_estimate joined_if(bool join, kvat_estimate fresh, kvat_estimate known) {
+    return join ? kvat_estimate_join(fresh, known) : fresh;
 }
 
 static kvat_interval interval_of(const kvat_confirm *confirm, size_t figure) {
-    return kvat_estimate_interval(joined_of(confirm, fresh_of(confirm, figure), figure), level_now(confirm));
+    const kvat_estimate fresh = fresh_of(confirm, figure), known = known_of(confirm, figure);
+    return kvat_estimate_interval(joined_if(joins(fresh, known), fresh, known), level_now(confirm));
 }
 
 // Whether A is not likely to turn out better by the time all the pairs are made. What more pairs do to the estimate has
-// the variance that they take from it; its spread is taken to stay. That B is better would change no advice: no pair is
-// made to show it.
+// the variance that they take from it; its spread, and whether it is joined with what was known, are taken to stay.
+// That B is better would change no advice: no pair is made to show it.
 static bool is_futile(const kvat_confirm *confirm) {
     const kvat_confirm_options *o = &confirm->options;
     if (!(o->futile > 0) || confirm->pairs < o->futile_from || confirm->pairs >= o->max_pairs) return false;
     kvat_estimate fresh = fresh_of(confirm, SCORE);
-    const kvat_estimate now = joined_of(confirm, fresh, SCORE);
+    const kvat_estimate known = known_of(confirm, SCORE);
+    const bool join = joins(fresh, known);
+    const kvat_estimate now = joined_if(join, fresh, known);
     fresh.se *= sqrt((double)confirm->pairs / (double)o->max_pairs);
     fresh.dof += (double)(o->max_pairs - confirm->pairs);
-    const kvat_estimate then = joined_of(confirm, fresh, SCORE);
+    const kvat_estimate then = joined_if(join, fresh, known);
     const kvat_interval last = kvat_estimate_interval(then, level_at(confirm, o->max_pairs));
-    const double half = (last.high - last.low) / 2, sd = sqrt(fmax(0, now.se * now.se - then.se * then.se));
+    const double half = (last.high - last.low) / 2, sd = sqrt(now.se * now.se - then.se * then.se);
     return .5 * erfc((half - now.value) / (M_SQRT2 * sd)) < o->futile; // false for NaN
 }
 

@@ -112,7 +112,7 @@ def test_a_small_gain_takes_more_pairs_which_are_short_and_joined_with_the_searc
 
 
 def test_a_confirmation_ends_once_too_little_is_at_stake(tmp_path: Path) -> None:
-    plan, report = tune_close(tmp_path, 0.0, "8")
+    plan, report = tune_close(tmp_path, 0.006, "19")
     assert plan["decision"] == "default" and plan["gain"] is None
     pairs = report["confirmation"]["pairs"]
     assert pairs < 16
@@ -120,6 +120,18 @@ def test_a_confirmation_ends_once_too_little_is_at_stake(tmp_path: Path) -> None
         f"In {pairs} fresh pairs the leader of the search was less than 1 % ahead of the default; keep the default"
     )
     assert report["confirmation"]["ln_score"]["high"] < 0.01
+
+
+def test_a_confirmation_ends_once_more_pairs_would_hardly_show_a_gain(tmp_path: Path) -> None:
+    plan, report = tune_close(tmp_path, 0.0, "4")
+    assert plan["decision"] == "default" and plan["gain"] is None
+    pairs = report["confirmation"]["pairs"]
+    assert 6 <= pairs < 16
+    assert plan["why"] == (
+        f"{pairs} fresh pairs could not tell the leader of the search from the default, and more would hardly show it to be "
+        "better; keep the default"
+    )
+    assert report["confirmation"]["ln_score"]["low"] < 0
 
 
 def test_a_search_that_gives_up_says_so_and_asks_for_no_more_time(tmp_path: Path) -> None:

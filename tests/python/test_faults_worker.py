@@ -9,6 +9,7 @@ import os
 import re
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -470,8 +471,9 @@ def test_a_run_in_which_everything_was_disturbed_is_undecided_and_blames_the_mac
 
 def test_times_longer_than_the_call_itself_are_no_measurement(tmp_path: Path) -> None:
     second = 1_000_000_000
-    token_ns = [second * 1000 + i for i in range(32)]
-    told = {"start_ns": 5, "sequences": [{"prompt_tokens": 512, "token_ns": token_ns, "finish": "length"}]}
+    start = time.monotonic_ns() - 40 * second  # of the worker's clock, which tells how long the machine is up
+    token_ns = [start + 30 * second + i for i in range(32)]
+    told = {"start_ns": start, "sequences": [{"prompt_tokens": 512, "token_ns": token_ns, "finish": "length"}]}
     worker = scripted(tmp_path, {"clock": "real", "rules": [{"at": "run", "result": told}]})
     code, document = tune_json(worker, "--trials", "3", "--warmup", "0")
     assert code != 0 and document["plan"] is None

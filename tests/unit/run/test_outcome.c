@@ -382,7 +382,8 @@ static void what_more_pairs_would_hardly_tell_keeps_the_default(void **state) {
     begin(&w, fixture_job(0));
     while (measure(&w, no_better_and_wavering)) continue;
     expect(&w, KVAT_DECISION_DEFAULT,
-           "6 fresh pairs could not tell the leader of the search from the default, and more would hardly have; ");
+           "6 fresh pairs could not tell the leader of the search from the default, and more would hardly show it "
+           "to be better; ");
     kvat_outcome *outcome = load(&w);
     assert_true(outcome->confirmation.futile && !outcome->confirmation.too_little);
     kvat_outcome_free(outcome);
