@@ -136,8 +136,8 @@ def make_model(kind: str, python: str, folder: Path) -> Path:
     return folder / kind
 
 
-def compare(kind: str, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    model, cells = make_model(kind, args.python, folder), QUICK if args.quick else CHAT[kind]
+def compare(kind: str, model: Path, args: argparse.Namespace) -> dict[str, Any]:
+    folder, cells = model.parent, QUICK if args.quick else CHAT[kind]
     asks = {"kvat": lambda n: ask_kvat(model, folder / f"k{n}", args.python, cells, args.time),
             "peer": lambda n: ask_peer(model, folder / f"p{n}", args.peer, cells)}  # fmt: skip
     answers: Answers = {"kvat": [], "peer": []}
@@ -165,13 +165,13 @@ def main() -> None:
     results = json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else []
     for kind in args.kind or CHAT:
         with tempfile.TemporaryDirectory() as folder:
+            model = make_model(kind, args.python, Path(folder))
             if args.long_run_only:
                 last = next((old for old in reversed(results) if (old["kind"], old["quick"]) == (kind, args.quick)), None)
                 if last is None:
                     parser.error(f"no answers for {kind} are kept")
-                model = make_model(kind, args.python, Path(folder))
             else:
-                last, model = compare(kind, args, Path(folder)), Path(folder) / kind
+                last = compare(kind, model, args)
                 results.append(last)  # earlier ones stay: which hour it was matters more than anything else
             last["truth"] = truth(model, args.python, last["cells"], args.rounds)
             judge(last["answers"], last["truth"])

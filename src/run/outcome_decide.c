@@ -71,7 +71,8 @@ static void put_confirmation(kvat_buf *why, const kvat_outcome *o, const kvat__d
                         answer->pairs, 100 * o->delta, against);
     else if (answer->pairs > 0)
         kvat_buf_printf(why, "%zu fresh pair%s could not tell the leader of the search from %s%s; ", answer->pairs,
-                        answer->pairs == 1 ? "" : "s", against, answer->futile ? ", and more would hardly show it to be better" : "");
+                        answer->pairs == 1 ? "" : "s", against,
+                        answer->futile ? ", and more would hardly show it to be better" : "");
     else if (!view->finished)
         kvat_buf_printf(why, "The leader has not been confirmed against %s yet; ", against);
     else

@@ -150,7 +150,7 @@ static bool is_futile(const kvat_confirm *confirm) {
     const kvat_estimate then = joined_if(join, fresh, known);
     const kvat_interval last = kvat_estimate_interval(then, level_at(confirm, o->max_pairs));
     const double half = (last.high - last.low) / 2, sd = sqrt(now.se * now.se - then.se * then.se);
-    return .5 * erfc((half - now.value) / (M_SQRT2 * sd)) < o->futile; // false for NaN
+    return kvat_student_cdf((now.value - half) / sd, INFINITY) < o->futile; // false for NaN
 }
 
 static int failed_side(const kvat_confirm *confirm) {
